@@ -1,0 +1,44 @@
+"""The interfaces between the core, the subcommands built on it, and Twisted's plugin system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.application.service import IService
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.python import usage
+from zope.interface import Attribute, Interface
+
+__all__ = ["IFactoryMaker", "IHasServices"]
+
+
+class IFactoryMaker(Interface):
+    """
+    A plugin that makes a protocol factory from options.
+
+    ``IServiceMaker`` tells Twisted how to run a subcommand; this tells others, the front door for
+    one, how to serve the same protocol on a connection that they accepted themselves.
+    """
+
+    tapname: str = Attribute("The subcommand's name, ``myproject-echo``.")
+    description: str = Attribute("One line for ``twistd --help``.")
+    options: type[usage.Options] = Attribute("The class of the subcommand's options.")
+
+    def makeFactory(options: usage.Options) -> IProtocolFactory:
+        """
+        Make the factory. Opens no file, socket, thread or database.
+
+        :param options: an instance of ``options``, validated.
+        """
+
+
+class IHasServices(Interface):
+    """
+    A factory that needs services beside its ports: a store, a second socket, a page.
+
+    The core asks for them once, when it makes the service. It starts them before it accepts
+    connections and stops them after the ports have closed.
+    """
+
+    def services() -> Iterable[IService]:
+        """The services, in the order in which they start; they stop in the opposite one."""

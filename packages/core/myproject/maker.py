@@ -1,0 +1,90 @@
+"""The service maker: what a dropin exports to make a subcommand of ``twistd`` and ``twist``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.application.service import IServiceMaker
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from myproject.interfaces import IFactoryMaker
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from twisted.application.service import IService
+    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.python import usage
+
+    from myproject.options import Options
+
+__all__ = ["FactoryServiceMaker"]
+
+
+@implementer(IPlugin, IServiceMaker, IFactoryMaker)
+class FactoryServiceMaker:
+    """
+    A subcommand made from a module that has an ``Options`` class and a ``makeFactory`` function.
+
+    The module is imported when its options are first asked for, never by listing plugins:
+    ``twistd --help`` stays quick, and ``twistd --reactor`` has its say before anything of the
+    module's can install a reactor.
+
+    :param tapname: the subcommand's name.
+    :param module: the module's full name.
+    :param description: one line for ``twistd --help``.
+    """
+
+    def __init__(self, tapname: str, module: str, description: str) -> None:
+        self.tapname = tapname
+        self.module = module
+        self.description = description
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.tapname} of {self.module}>"
+
+    def _load(self) -> ModuleType:
+        return import_module(self.module)
+
+    @property
+    def options(self) -> type[Options]:
+        """
+        The module's ``Options``.
+
+        :raises TypeError: its ``tapname`` is another than the dropin says, so that its environment
+            variables and its table in the file would not be those that the help promises.
+        """
+        options = cast("type[Options]", self._load().Options)
+        if options.tapname != self.tapname:
+            raise TypeError(
+                f"{self.module}.Options.tapname is {options.tapname!r}, but the dropin calls the"
+                f" subcommand {self.tapname!r}; make them the same"
+            )
+        return options
+
+    def makeFactory(self, options: usage.Options) -> IProtocolFactory:
+        """
+        Make the module's factory.
+
+        :param options: an instance of :attr:`options`, validated.
+        """
+        return cast("IProtocolFactory", self._load().makeFactory(options))
+
+    def makeService(self, options: Any) -> IService:
+        """
+        Make the service: the factory's ports, and the services beside them. Opens nothing.
+
+        :param options: an instance of :attr:`options`, validated.
+        :raises CannotStart: the module refused, after it said why on standard error.
+        """
+        from myproject.errors import CannotStart
+        from myproject.service import FactoryService
+
+        try:
+            factory = self.makeFactory(options)
+            return FactoryService(self.tapname, factory, options.port)
+        except CannotStart as refusal:
+            refusal.report()
+            raise

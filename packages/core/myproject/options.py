@@ -1,0 +1,348 @@
+"""
+The common base of every subcommand's options: where settings come from, and how they are refused.
+
+Each setting takes its value from the first of these that has one: the command line, the environment,
+the subcommand's table in the TOML file that ``--config`` names, its default. Whatever the source,
+the value is coerced and validated by the same code, and all of it before a service exists: there a
+mistake costs the operator one line, while in ``makeService`` Twisted would print a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from twisted.python import usage
+
+from myproject.errors import SettingError
+from myproject.settings import Scalar, Setting, path, ports
+
+__all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
+
+COMMAND_LINE = "the command line"
+DEFAULT = "its default"
+
+
+class Options(usage.Options):
+    """
+    Options of a subcommand: a table of settings, each declared as a class attribute.
+
+    A subclass states ``tapname``, adds settings, and may redeclare ``port`` with a default of its own.
+    An instance holds the values: ``options.port``, or ``options["port"]``.
+
+    :param environ: the environment; the process's own by default.
+    """
+
+    #: The subcommand's name: the prefix of its environment variables, and its table in the file.
+    tapname: ClassVar[str] = "myproject"
+
+    #: Every setting by its name, those of the base classes first.
+    settings: ClassVar[Mapping[str, Setting[Any]]] = {}
+
+    port = ports(1235)
+    config = path(help="Read settings from this TOML file.", in_file=False)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._declare()
+
+    @classmethod
+    def _declare(cls) -> None:
+        """Collect the class's settings, and make for each the ``opt_`` methods that Twisted looks for."""
+        settings: dict[str, Setting[Any]] = {}
+        for base in reversed(cls.__mro__):
+            for attribute in vars(base).values():
+                if isinstance(attribute, Setting):
+                    settings[attribute.name] = attribute
+        cls.settings = settings
+        for setting in settings.values():
+            for name, method in _option_methods(setting, cls.tapname):
+                setattr(cls, name, method)
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.environ = os.environ if environ is None else environ
+        #: What the command line gave, by the setting's name.
+        self.given: dict[str, list[str]] = {}
+        #: Where each setting's value came from, by its name, once resolved.
+        self.sources: dict[str, str] = {}
+        self._check_only = False
+        self._print_only = False
+
+    def opt_version(self) -> NoReturn:
+        """Print the versions of myproject, Twisted and Python, and exit."""
+        from twisted import __version__ as twisted_version
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"myproject {version('myproject')}, Twisted {twisted_version}, Python {python}")
+        sys.exit(0)
+
+    def opt_check_config(self) -> None:
+        """Validate all settings, say whether they are good, and exit."""
+        self._check_only = True
+
+    def opt_print_config(self) -> None:
+        """Print all settings in force as TOML, each with its source, and exit."""
+        self._print_only = True
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Refuse words that are not options: a subcommand takes none unless it overrides this."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}; give options only")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line, then every other source.
+
+        A mistake ends the process here: one line on standard error and status 64 (``EX_USAGE`` of
+        sysexits.h). Twisted would print the whole help on standard output above that line.
+
+        :param options: the words; those of the process by default.
+        """
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as mistake:
+            print(f"{self.tapname}: {self._explain(mistake)}", file=sys.stderr)
+            sys.exit(os.EX_USAGE)
+
+    def _explain(self, mistake: usage.UsageError) -> str:
+        if isinstance(mistake, SettingError):
+            return str(mistake)
+        words = " ".join(str(mistake).split())
+        # getopt's own words, and the only place that has the wrong option's name.
+        start, _, rest = words.partition(" ")
+        unknown = words.split()[1] if start == "option" and rest.endswith("not recognized") else ""
+        if unknown.startswith("--"):
+            known = [option.rstrip("=") for option in self.longOpt]
+            return f"{words}{nearest(unknown[2:], known, '--')}; --help lists the options"
+        if unknown:
+            return f"{words}; give twistd's own options before {self.tapname}"
+        return words
+
+    def postOptions(self) -> None:
+        """Resolve and validate all settings; then do what ``--check-config``, ``--print-config`` ask."""
+        self.resolve()
+        if self._print_only:
+            print(self.as_toml(), end="")
+        elif self._check_only:
+            print(f"{self.tapname}: the configuration is valid")
+        if self._print_only or self._check_only:
+            sys.exit(0)
+
+    def resolve(self, config: Path | None = None) -> None:
+        """
+        Give every setting its value, then :meth:`validate` them together.
+
+        For those who have no command line to parse; ``postOptions`` calls it for those who do.
+
+        :param config: a configuration file to read if no source names one.
+        :raises SettingError: a value is not allowed, or the file has a mistake.
+        """
+        table: Mapping[str, object] = {}
+        self._set(self.settings["config"], self._candidates("config", table, DEFAULT))
+        file = self.config or config
+        if file is not None:
+            self["config"] = file
+            table = self._read(file)
+        where = f"table [{self.tapname}] of {file}"
+        for name, setting in self.settings.items():
+            if name != "config":
+                self._set(setting, self._candidates(name, table, where))
+        self.validate()
+
+    def validate(self) -> None:
+        """
+        Check what one setting alone cannot show; for subclasses to override.
+
+        :raises SettingError: see :meth:`refuse`.
+        """
+
+    def refuse(self, name: str, problem: str, remedy: str) -> NoReturn:
+        """
+        Refuse a setting, saying where its value came from.
+
+        :param name: the setting's name, as in the file.
+        :param problem: what is wrong, a clause.
+        :param remedy: what to do, a clause that begins with a verb.
+        :raises SettingError: always.
+        """
+        raise SettingError(f"--{name}", self.sources[name], problem, remedy)
+
+    def _candidates(
+        self, name: str, table: Mapping[str, object], where: str
+    ) -> tuple[object, str]:
+        """The first source's value, still raw, and the source's name."""
+        setting = self.settings[name]
+        variable = setting.environment(self.tapname)
+        if name in self.given:
+            given = self.given[name]
+            return (given if setting.many else given[-1]), COMMAND_LINE
+        if variable in self.environ:
+            source = f"{variable} in the environment"
+            try:
+                return setting.split(self.environ[variable]), source
+            except ValueError as error:
+                raise SettingError(
+                    f"--{name}", source, str(error).lower(), "quote its words as for a shell"
+                ) from None
+        if name in table:
+            return table[name], where
+        return setting.default, DEFAULT
+
+    def _set(self, setting: Setting[Any], candidate: tuple[object, str]) -> None:
+        raw, source = candidate
+        self.sources[setting.name] = source
+        if raw is None and source == DEFAULT:
+            self[setting.name] = None
+            return
+        try:
+            self[setting.name] = setting.coerce(raw)
+        except ValueError as error:
+            self.refuse(setting.name, str(error), f"give {setting.kind.allowed}")
+
+    def _read(self, file: Path) -> Mapping[str, object]:
+        """The subcommand's table in the file, its keys known to be settings."""
+        try:
+            with file.open("rb") as stream:
+                document = tomllib.load(stream)
+        except OSError as error:
+            words = (error.strerror or type(error).__name__).lower()
+            self.refuse("config", f"{file}: {words}", "name a file that can be read")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            words = " ".join(str(error).split())
+            self.refuse("config", f"{file} is not TOML: {words}", "mend that line")
+        self._check_tables(file, document)
+        table = document.get(self.tapname, {})
+        if not isinstance(table, dict):
+            self.refuse("config", f"{self.tapname} in {file} is no table", f"write [{self.tapname}]")
+        known = [name for name, setting in self.settings.items() if setting.in_file]
+        for key in table:
+            if key not in known:
+                raise SettingError(
+                    f"{key!r}",
+                    f"table [{self.tapname}] of {file}",
+                    f"there is no such setting{nearest(key, known)}",
+                    "correct or remove it",
+                )
+        return table
+
+    def _check_tables(self, file: Path, document: Mapping[str, object]) -> None:
+        """One file may serve several subcommands; a table that belongs to none is a slip of the pen."""
+        strange = [name for name in document if name != self.tapname]
+        if not strange:
+            return
+        known = [self.tapname, *_installed()]
+        for name in strange:
+            if name not in known:
+                raise SettingError(
+                    f"{name!r}",
+                    str(file),
+                    f"no installed subcommand has that name{nearest(name, known)}",
+                    "put settings into the table of their subcommand",
+                )
+
+    def as_toml(self) -> str:
+        """The settings in force as a file that ``--config`` reads, each with its source behind it."""
+        lines = [f"[{self.tapname}]"]
+        for name, setting in sorted(self.settings.items()):
+            source = f"  # from {self.sources[name]}".replace("\n", " ")
+            value = setting.toml(self[name])
+            if not setting.in_file or value is None:
+                shown = "unset" if value is None else _toml(value)
+                lines.append(f"# {name}: {shown}{source}")
+            elif setting.secret:
+                lines.append(f"# {name}: hidden{source}")
+            else:
+                lines.append(f"{name} = {_toml(value)}{source}")
+        return "\n".join(lines) + "\n"
+
+
+def _option_methods(
+    setting: Setting[Any], tapname: str
+) -> Iterable[tuple[str, Any]]:
+    """The methods by which ``usage.Options`` takes a setting from the command line."""
+    name = setting.name
+
+    def give(self: Options, value: str) -> None:
+        self.given.setdefault(name, []).append(value)
+
+    def turn_on(self: Options) -> None:
+        give(self, "true")
+
+    def turn_off(self: Options) -> None:
+        give(self, "false")
+
+    method = turn_on if setting.is_flag else give
+    method.__doc__ = f"{setting.help} [{', '.join(origins(setting, tapname))}]"
+    yield f"opt_{setting.attribute}", method
+    if setting.short:
+        yield f"opt_{setting.short}", method
+    if setting.is_flag:
+        turn_off.__doc__ = f"Turn --{name} off, whatever other sources say."
+        yield f"opt_no_{setting.attribute}", turn_off
+
+
+def origins(setting: Setting[Any], tapname: str) -> list[str]:
+    """
+    Say what a setting's default is and which environment variable sets it.
+
+    :param setting: the setting.
+    :param tapname: the subcommand that has it.
+    """
+    said = [] if setting.default in (None, (), "") else [f"default: {shown_default(setting)}"]
+    return [*said, f"env: {setting.environment(tapname)}"]
+
+
+def shown_default(setting: Setting[Any]) -> str:
+    """
+    A setting's default as a person would write it on the command line.
+
+    :param setting: the setting; its default is coerced as any other source's value.
+    """
+    if setting.default is None:
+        return ""
+    value = setting.coerce(setting.default)
+    shown = setting.toml(value)
+    if isinstance(shown, bool):
+        return "on" if shown else "off"
+    return " ".join(map(str, shown)) if isinstance(shown, list) else f"{shown}"
+
+
+def _toml(value: Scalar | list[Scalar]) -> str:
+    """
+    A value in TOML.
+
+    JSON's notation is TOML's for everything that settings have, once its escapes are kept
+    to those that TOML knows: no surrogate pairs, and DEL escaped.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """
+    Suggest what a person meant, as a clause to put behind a complaint; empty if nothing is near.
+
+    :param word: what they wrote.
+    :param known: what they might have meant.
+    :param prefix: what to put before the suggestion, ``--`` for instance.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
+
+
+def _installed() -> list[str]:
+    """The names of all installed subcommands."""
+    from twisted.application.service import IServiceMaker
+    from twisted.plugin import getPlugins
+
+    return [maker.tapname for maker in getPlugins(IServiceMaker)]
+
+
+Options._declare()

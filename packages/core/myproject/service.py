@@ -1,0 +1,253 @@
+"""
+The service of a subcommand: its ports, and the services beside them.
+
+The order is the promise. First the services beside the ports start (a store, a page), then the ports
+accept; when it ends, first the ports close, then those services stop. Ports are bound in
+``privilegedStartService``, while a ``twistd`` started as root still is root, and before
+``startService`` returns, so that a port in use ends the process instead of leaving one that listens on
+nothing (which is what Twisted's ``StreamServerEndpointService`` does).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet import defer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from myproject.errors import CannotStart
+from myproject.interfaces import IHasServices
+from myproject.listening import listen_stream, listen_udp, why
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+    from twisted.internet.protocol import DatagramProtocol
+
+__all__ = ["DatagramService", "FactoryService", "PortsService"]
+
+
+class _BoundService(Service):
+    """
+    Binds any number of ports when it starts; all of them, or none.
+
+    :param descriptions: what to bind, as a person wrote it.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    _log = Logger()
+
+    def __init__(self, descriptions: Sequence[str], reactor: Any = None) -> None:
+        self.descriptions = tuple(descriptions)
+        self.reactor = reactor
+        #: The open ports, for those who need to know a port that the system chose.
+        self.ports: list[IListeningPort] = []
+        self._opening: list[defer.Deferred[Any]] = []
+        self._bound = False
+
+    def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
+        raise NotImplementedError
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind the ports.
+
+        :raises CannotStart: one of them cannot be had; those bound before it are closed again.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._bind()
+
+    def startService(self) -> None:
+        """
+        Accept connections; binds the ports unless that was done while privileged (``twist`` never asks).
+
+        :raises CannotStart: one of the ports cannot be had.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        self._bind()
+
+    def _bind(self) -> None:
+        if self._bound:
+            return
+        self._bound = True
+        if self.reactor is None:
+            from twisted.internet import reactor
+
+            self.reactor = reactor
+        for description in self.descriptions:
+            self._open(description)
+
+    def _open(self, description: str) -> None:
+        refusals: list[Failure] = []
+        binding = True
+
+        def refused(failure: Failure) -> None:
+            if binding:
+                refusals.append(failure)
+            else:
+                self._refused_late(failure, description)
+
+        opening = self._listen(description)
+        opening.addCallbacks(self.ports.extend, refused)
+        binding = False
+        if refusals:
+            self._close()
+            raise CannotStart(_refusal(description, refusals[0]))
+        if not opening.called:
+            self._opening.append(opening)
+
+    def _refused_late(self, failure: Failure, description: str) -> None:
+        """An endpoint that takes its time (one that asks another program for its port) has failed."""
+        if failure.check(defer.CancelledError):
+            return
+        refusal = CannotStart(_refusal(description, failure))
+        self._log.critical("{refusal}", refusal=str(refusal))
+        refusal.report()
+        # The reactor swallows SystemExit, and twistd has no say in its exit status but by signal.
+        # Handlers run last in, first out: this one is the last thing that happens in the process.
+        atexit.register(os._exit, os.EX_UNAVAILABLE)
+        self.reactor.stop()
+
+    def _close(self) -> defer.Deferred[Any]:
+        self._bound = False
+        opening, self._opening = self._opening, []
+        for one in opening:
+            one.cancel()
+        ports, self.ports = self.ports, []
+        return defer.DeferredList(
+            [defer.maybeDeferred(port.stopListening) for port in ports], consumeErrors=True
+        )
+
+    def stopService(self) -> defer.Deferred[Any]:
+        """
+        Close the ports.
+
+        :return: fires when all are closed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._close()
+
+
+def _refusal(description: str, failure: Failure) -> str:
+    what = f"port {description}" if description.isdigit() else description
+    reason = why(failure.value) if failure.value is not None else failure.getErrorMessage()
+    return f"cannot listen on {what}: {reason}; choose another with --port"
+
+
+class PortsService(_BoundService):
+    """
+    Accepts connections on any number of ports; on all of them, or none.
+
+    :param factory: makes a protocol for each connection.
+    :param descriptions: where to listen, each a port number or an endpoint description.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    def __init__(
+        self, factory: IProtocolFactory, descriptions: Sequence[str], reactor: Any = None
+    ) -> None:
+        super().__init__(descriptions, reactor)
+        self.factory = factory
+
+    def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
+        return listen_stream(self.reactor, description, self.factory)
+
+
+class DatagramService(_BoundService):
+    """
+    Receives datagrams on any number of UDP ports; on all of them, or none.
+
+    :param make_protocol: called once for each socket.
+    :param numbers: the ports, as digits.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    def __init__(
+        self,
+        make_protocol: Callable[[], DatagramProtocol],
+        numbers: Sequence[str],
+        reactor: Any = None,
+    ) -> None:
+        super().__init__(numbers, reactor)
+        self.make_protocol = make_protocol
+
+    def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
+        return defer.maybeDeferred(listen_udp, self.reactor, int(description), self.make_protocol)
+
+
+class FactoryService(MultiService):
+    """
+    The whole of a subcommand: the services beside its ports, then its ports.
+
+    :param name: the subcommand's name, by which an application finds the service.
+    :param factory: makes a protocol for each connection; asked for more services if it provides
+        :class:`~myproject.interfaces.IHasServices`.
+    :param descriptions: where to listen.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        factory: IProtocolFactory,
+        descriptions: Sequence[str],
+        reactor: Any = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.setName(name)  # type: ignore[no-untyped-call]
+        self.factory = factory
+        provider = IHasServices(factory, None)
+        for beside in provider.services() if provider is not None else ():
+            beside.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.listening = PortsService(factory, descriptions, reactor)
+        self.listening.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    def privilegedStartService(self) -> None:
+        """
+        Do what needs the rights that the process started with.
+
+        :raises CannotStart: as :meth:`startService`.
+        """
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except CannotStart as refusal:
+            self._give_up(refusal)
+            raise
+
+    def startService(self) -> None:
+        """
+        Start the services beside the ports, then accept connections.
+
+        :raises CannotStart: after it said why on standard error and in the log.
+        """
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except CannotStart as refusal:
+            self._give_up(refusal)
+            raise
+
+    def _give_up(self, refusal: CannotStart) -> None:
+        self._log.critical("{refusal}", refusal=str(refusal))
+        refusal.report()
+        self.stopService()
+
+    @defer.inlineCallbacks
+    def stopService(self) -> Generator[defer.Deferred[Any], Any, None]:
+        """
+        Close the ports, then stop the services beside them, each when the one before it has stopped.
+
+        :return: fires when all have stopped.
+        """
+        Service.stopService(self)  # type: ignore[no-untyped-call]
+        for service in reversed(list(self)):
+            if service.running:
+                try:
+                    yield defer.maybeDeferred(service.stopService)
+                except Exception:
+                    self._log.failure("{service} did not stop as it should", service=service)

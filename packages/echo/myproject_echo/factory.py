@@ -1,0 +1,36 @@
+"""The factory of the echo server, and the UDP service beside its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from myproject.interfaces import IHasServices
+from myproject.service import DatagramService
+from twisted.application.service import IService
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from myproject_echo.datagram import EchoDatagramProtocol
+from myproject_echo.stream import EchoProtocol
+
+__all__ = ["EchoFactory"]
+
+
+@implementer(IHasServices)
+class EchoFactory(Factory):
+    """
+    Makes an echo for each connection.
+
+    :param udp_ports: the UDP ports to answer on, as digits; none by default.
+    """
+
+    protocol = EchoProtocol
+
+    def __init__(self, udp_ports: Sequence[str] = ()) -> None:
+        self.udp_ports = tuple(udp_ports)
+
+    def services(self) -> list[IService]:
+        """The UDP service, if any port asks for it."""
+        if not self.udp_ports:
+            return []
+        return [DatagramService(EchoDatagramProtocol, self.udp_ports)]
