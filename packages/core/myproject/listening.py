@@ -73,7 +73,7 @@ def _clause(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {words}" if words else type(failure).__name__
 
 
-def why(failure: BaseException) -> str:
+def why(failure: BaseException | None) -> str:
     """
     Say in a few words why a socket could not be opened.
 
@@ -82,7 +82,7 @@ def why(failure: BaseException) -> str:
     cause = failure.socketError if isinstance(failure, error.CannotListenError) else failure
     if isinstance(cause, OSError) and cause.errno is not None:
         return os.strerror(cause.errno).lower()
-    return _clause(cause if isinstance(cause, BaseException) else failure)
+    return _clause(cause if isinstance(cause, BaseException) else failure or Exception())
 
 
 def listen_stream(

@@ -30,32 +30,38 @@ COMMAND_LINE = "the command line"
 DEFAULT = "its default"
 
 
-class Options(usage.Options):
-    """
-    Options of a subcommand: a table of settings, each declared as a class attribute.
+def _option_methods(setting: Setting[Any], tapname: str, default: str) -> Iterable[tuple[str, Any]]:
+    """The methods by which ``usage.Options`` takes a setting from the command line."""
+    name = setting.name
 
-    A subclass states ``tapname``, adds settings, and may redeclare ``port`` with a default of its own.
-    An instance holds the values: ``options.port``, or ``options["port"]``.
+    def give(self: Options, value: str) -> None:
+        self.given.setdefault(name, []).append(value)
 
-    :param environ: the environment; the process's own by default.
-    """
+    def turn_on(self: Options) -> None:
+        give(self, "true")
 
-    #: The subcommand's name: the prefix of its environment variables, and its table in the file.
-    tapname: ClassVar[str] = "myproject"
+    def turn_off(self: Options) -> None:
+        give(self, "false")
 
-    #: Every setting by its name, those of the base classes first.
-    settings: ClassVar[Mapping[str, Setting[Any]]] = {}
+    method = turn_on if setting.is_flag else give
+    said = f"default: {default}, " if default else ""
+    method.__doc__ = f"{setting.help} [{said}env: {setting.environment(tapname)}]"
+    yield f"opt_{setting.attribute}", method
+    if setting.short:
+        yield f"opt_{setting.short}", method
+    if setting.is_flag:
+        turn_off.__doc__ = f"Turn --{name} off, whatever other sources say."
+        yield f"opt_no_{setting.attribute}", turn_off
 
-    port = ports(1235)
-    config = path(help="Read settings from this TOML file.", in_file=False)
+
+class _Declared(usage.Options):
+    """Collects the settings that a subclass declares."""
+
+    tapname: ClassVar[str]
+    settings: ClassVar[Mapping[str, Setting[Any]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._declare()
-
-    @classmethod
-    def _declare(cls) -> None:
-        """Collect the class's settings, and make for each the ``opt_`` methods that Twisted looks for."""
         settings: dict[str, Setting[Any]] = {}
         for base in reversed(cls.__mro__):
             for attribute in vars(base).values():
@@ -63,11 +69,34 @@ class Options(usage.Options):
                     settings[attribute.name] = attribute
         cls.settings = settings
         for setting in settings.values():
-            for name, method in _option_methods(setting, cls.tapname):
+            try:
+                default = setting.shown_default
+            except ValueError as error:
+                where = f"{cls.__module__}.{cls.__qualname__}.{setting.attribute}"
+                raise ValueError(f"the default of {where} is not allowed: {error}") from None
+            for name, method in _option_methods(setting, cls.tapname, default):
                 setattr(cls, name, method)
 
+
+class Options(_Declared):
+    """
+    Options of a subcommand: a table of settings, each declared as a class attribute.
+
+    A subclass states ``tapname``, adds settings, and may redeclare ``port`` with its own default.
+    An instance holds the values: ``options.port``, or ``options["port"]``. ``settings`` has every
+    setting by its name, those of the base classes first.
+
+    :param environ: the environment; the process's own by default.
+    """
+
+    #: The subcommand's name: the prefix of its environment variables, and its table in the file.
+    tapname: ClassVar[str] = "myproject"
+
+    port = ports(1235)
+    config = path(help="Read settings from this TOML file.", in_file=False)
+
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.environ = os.environ if environ is None else environ
         #: What the command line gave, by the setting's name.
         self.given: dict[str, list[str]] = {}
@@ -107,7 +136,7 @@ class Options(usage.Options):
         :param options: the words; those of the process by default.
         """
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(options)
         except usage.UsageError as mistake:
             print(f"{self.tapname}: {self._explain(mistake)}", file=sys.stderr)
             sys.exit(os.EX_USAGE)
@@ -175,9 +204,7 @@ class Options(usage.Options):
         """
         raise SettingError(f"--{name}", self.sources[name], problem, remedy)
 
-    def _candidates(
-        self, name: str, table: Mapping[str, object], where: str
-    ) -> tuple[object, str]:
+    def _candidates(self, name: str, table: Mapping[str, object], where: str) -> tuple[object, str]:
         """The first source's value, still raw, and the source's name."""
         setting = self.settings[name]
         variable = setting.environment(self.tapname)
@@ -221,7 +248,9 @@ class Options(usage.Options):
         self._check_tables(file, document)
         table = document.get(self.tapname, {})
         if not isinstance(table, dict):
-            self.refuse("config", f"{self.tapname} in {file} is no table", f"write [{self.tapname}]")
+            self.refuse(
+                "config", f"{self.tapname} in {file} is no table", f"write [{self.tapname}]"
+            )
         known = [name for name, setting in self.settings.items() if setting.in_file]
         for key in table:
             if key not in known:
@@ -264,57 +293,6 @@ class Options(usage.Options):
         return "\n".join(lines) + "\n"
 
 
-def _option_methods(
-    setting: Setting[Any], tapname: str
-) -> Iterable[tuple[str, Any]]:
-    """The methods by which ``usage.Options`` takes a setting from the command line."""
-    name = setting.name
-
-    def give(self: Options, value: str) -> None:
-        self.given.setdefault(name, []).append(value)
-
-    def turn_on(self: Options) -> None:
-        give(self, "true")
-
-    def turn_off(self: Options) -> None:
-        give(self, "false")
-
-    method = turn_on if setting.is_flag else give
-    method.__doc__ = f"{setting.help} [{', '.join(origins(setting, tapname))}]"
-    yield f"opt_{setting.attribute}", method
-    if setting.short:
-        yield f"opt_{setting.short}", method
-    if setting.is_flag:
-        turn_off.__doc__ = f"Turn --{name} off, whatever other sources say."
-        yield f"opt_no_{setting.attribute}", turn_off
-
-
-def origins(setting: Setting[Any], tapname: str) -> list[str]:
-    """
-    Say what a setting's default is and which environment variable sets it.
-
-    :param setting: the setting.
-    :param tapname: the subcommand that has it.
-    """
-    said = [] if setting.default in (None, (), "") else [f"default: {shown_default(setting)}"]
-    return [*said, f"env: {setting.environment(tapname)}"]
-
-
-def shown_default(setting: Setting[Any]) -> str:
-    """
-    A setting's default as a person would write it on the command line.
-
-    :param setting: the setting; its default is coerced as any other source's value.
-    """
-    if setting.default is None:
-        return ""
-    value = setting.coerce(setting.default)
-    shown = setting.toml(value)
-    if isinstance(shown, bool):
-        return "on" if shown else "off"
-    return " ".join(map(str, shown)) if isinstance(shown, list) else f"{shown}"
-
-
 def _toml(value: Scalar | list[Scalar]) -> str:
     """
     A value in TOML.
@@ -343,6 +321,3 @@ def _installed() -> list[str]:
     from twisted.plugin import getPlugins
 
     return [maker.tapname for maker in getPlugins(IServiceMaker)]
-
-
-Options._declare()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import MultiService, Service
 from twisted.internet import defer
@@ -58,7 +58,7 @@ class _BoundService(Service):
 
         :raises CannotStart: one of them cannot be had; those bound before it are closed again.
         """
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        super().privilegedStartService()
         self._bind()
 
     def startService(self) -> None:
@@ -67,7 +67,7 @@ class _BoundService(Service):
 
         :raises CannotStart: one of the ports cannot be had.
         """
-        super().startService()  # type: ignore[no-untyped-call]
+        super().startService()
         self._bind()
 
     def _bind(self) -> None:
@@ -128,14 +128,13 @@ class _BoundService(Service):
 
         :return: fires when all are closed.
         """
-        super().stopService()  # type: ignore[no-untyped-call]
+        super().stopService()
         return self._close()
 
 
 def _refusal(description: str, failure: Failure) -> str:
     what = f"port {description}" if description.isdigit() else description
-    reason = why(failure.value) if failure.value is not None else failure.getErrorMessage()
-    return f"cannot listen on {what}: {reason}; choose another with --port"
+    return f"cannot listen on {what}: {why(failure.value)}; choose another with --port"
 
 
 class PortsService(_BoundService):
@@ -199,14 +198,14 @@ class FactoryService(MultiService):
         descriptions: Sequence[str],
         reactor: Any = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.setName(name)  # type: ignore[no-untyped-call]
+        super().__init__()
+        self.setName(name)
         self.factory = factory
-        provider = IHasServices(factory, None)
+        provider = cast("IHasServices | None", IHasServices(factory, None))
         for beside in provider.services() if provider is not None else ():
-            beside.setServiceParent(self)  # type: ignore[no-untyped-call]
+            beside.setServiceParent(self)
         self.listening = PortsService(factory, descriptions, reactor)
-        self.listening.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.listening.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """
@@ -215,7 +214,7 @@ class FactoryService(MultiService):
         :raises CannotStart: as :meth:`startService`.
         """
         try:
-            super().privilegedStartService()  # type: ignore[no-untyped-call]
+            super().privilegedStartService()
         except CannotStart as refusal:
             self._give_up(refusal)
             raise
@@ -227,7 +226,7 @@ class FactoryService(MultiService):
         :raises CannotStart: after it said why on standard error and in the log.
         """
         try:
-            super().startService()  # type: ignore[no-untyped-call]
+            super().startService()
         except CannotStart as refusal:
             self._give_up(refusal)
             raise
@@ -244,7 +243,7 @@ class FactoryService(MultiService):
 
         :return: fires when all have stopped.
         """
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         for service in reversed(list(self)):
             if service.running:
                 try:

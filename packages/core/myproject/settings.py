@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 #: A value as TOML has it, and the way back into TOML.
 Scalar = str | int | float | bool
@@ -90,7 +91,7 @@ _TOML_NAMES: Final[Mapping[type, str]] = {
 }
 
 
-class Setting(Generic[T]):
+class Setting(Generic[T_co]):
     """
     One row of a subcommand's table of settings; a descriptor, typed by what it yields.
 
@@ -134,18 +135,32 @@ class Setting(Generic[T]):
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: Options, owner: type) -> T: ...
-    def __get__(self, instance: Options | None, owner: type) -> Self | T:
+    def __get__(self, instance: Options, owner: type) -> T_co: ...
+    def __get__(self, instance: Options | None, owner: type) -> Self | T_co:
         if instance is None:
             return self
-        return cast("T", instance[self.name])
+        return cast("T_co", instance[self.name])
 
     @property
     def is_flag(self) -> bool:
         """Whether the command line gives it without a value."""
         return not self.kind.metavar
 
-    def coerce(self, raw: object) -> T:
+    @property
+    def shown_default(self) -> str:
+        """
+        The default as a person would write it; empty for none.
+
+        :raises ValueError: it is not allowed.
+        """
+        if self.default is None:
+            return ""
+        shown = self.toml(self.coerce(self.default))
+        if isinstance(shown, bool):
+            return "on" if shown else "off"
+        return " ".join(map(str, shown)) if isinstance(shown, list) else str(shown)
+
+    def coerce(self, raw: object) -> T_co:
         """
         Make the value from what one source gave.
 
@@ -155,9 +170,9 @@ class Setting(Generic[T]):
         if not self.many:
             if isinstance(raw, list):
                 raise ValueError("it is an array")
-            return cast("T", self._one(raw))
+            return cast("T_co", self._one(raw))
         given = raw if isinstance(raw, Sequence) and not isinstance(raw, str) else [raw]
-        return cast("T", tuple(self._one(one) for one in given))
+        return cast("T_co", tuple(self._one(one) for one in given))
 
     def _one(self, raw: object) -> object:
         try:
@@ -274,9 +289,7 @@ def integer(
     return Setting(kind, default, help=help, short=short)
 
 
-def seconds(
-    default: float, *, help: str, minimum: float = 0.0, short: str = ""
-) -> Setting[float]:
+def seconds(default: float, *, help: str, minimum: float = 0.0, short: str = "") -> Setting[float]:
     """
     Declare a setting that is a time in seconds, fractions allowed.
 

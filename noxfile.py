@@ -1,0 +1,170 @@
+"""
+The test matrix.
+
+``nox`` runs what a contributor needs before a commit, in under ten minutes on two cores; ``nox -l``
+lists the rest. pyproject.toml is the one source of Python versions (its classifiers) and of the
+lowest versions of what we depend on.
+
+An interpreter that is missing is skipped with a line. CI names those that it promises to have in
+``MYPROJECT_PYTHONS``, ``3.11,3.12`` for instance, and there a missing one is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+# With CI set, nox would make every missing interpreter an error: not all machines have them all.
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+#: The Twisted that is current as this is written: "latest" must be this one or a later one.
+CURRENT_TWISTED = "26.10"
+
+#: Where Twisted's trunk is to be had.
+TRUNK = "https://github.com/twisted/twisted/archive/refs/heads/trunk.zip"
+
+#: Not the full product: the floor where it is likeliest to break, the latest on every Python.
+MATRIX = [
+    nox.param(PYTHONS[0], "floor", id=f"{PYTHONS[0]}-floor"),
+    *[nox.param(python, "latest", id=f"{python}-latest") for python in PYTHONS],
+]
+
+
+def is_here(python: str) -> bool:
+    """Whether an interpreter answers to its name: a version manager's shim may stand there in vain."""
+    name = f"python{python}"
+    if shutil.which(name) is None:
+        return False
+    return subprocess.run([name, "--version"], capture_output=True, check=False).returncode == 0
+
+
+for promised in filter(None, os.environ.get("MYPROJECT_PYTHONS", "").split(",")):
+    if not is_here(promised):
+        raise SystemExit(f"noxfile: MYPROJECT_PYTHONS promises Python {promised}; install it")
+
+#: The newest interpreter that is here, for sessions that need one only; None: the one that runs nox.
+NEWEST = next(filter(is_here, reversed(PYTHONS)), None)
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def trial(session: nox.Session, *words: str, **env: str) -> None:
+    """Print what is about to be tested, then run trial with warnings as errors."""
+    versions = "'Python', sys.version.split()[0], 'and Twisted', twisted.__version__"
+    session.run("python", "-c", f"import sys, twisted; print('testing on', {versions})")
+    folder = f"--temp-directory={session.create_tmp()}/trial"
+    session.run("python", "-W", "error", "-m", "twisted.trial", folder, *words, env=env)
+
+
+@nox.session
+@nox.parametrize(["python", "twisted"], MATRIX)
+def tests(session: nox.Session, twisted: str) -> None:
+    """All quick tests, on each Python, with the oldest and the latest Twisted that we support."""
+    floors = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
+    if twisted == "floor":
+        expected = next(one for one in floors if one.startswith("twisted==")).partition("==")[2]
+        session.install("-e", ".", *floors, *group("test"))
+    else:
+        expected = f">={CURRENT_TWISTED}"
+        session.install("--upgrade", "-e", ".", "twisted", *group("test"))
+    trial(
+        session,
+        *(session.posargs or ["tests"]),
+        MYPROJECT_EXPECT_PYTHON=str(session.python),
+        MYPROJECT_EXPECT_TWISTED=expected,
+    )
+
+
+@nox.session(python=NEWEST, default=False)
+def trunk(session: nox.Session) -> None:
+    """All quick tests with Twisted's trunk; its failures are news, not errors."""
+    session.install("-e", ".", *group("test"))
+    try:
+        session.install("--upgrade", f"twisted @ {TRUNK}", silent=True)
+    except nox.command.CommandFailed:
+        session.skip("Twisted's trunk cannot be had from here")
+    try:
+        trial(session, *(session.posargs or ["tests"]))
+    except nox.command.CommandFailed:
+        session.warn("the tests fail with Twisted's trunk")
+
+
+@nox.session(python=NEWEST)
+def reactors(session: nox.Session) -> None:
+    """Every subcommand on every reactor that Linux has."""
+    session.install("-e", ".", *group("test"))
+    trial(session, "tests.core.test_reactors")
+
+
+@nox.session(python=NEWEST)
+def discovery(session: nox.Session) -> None:
+    """Twisted finds the subcommands however they were installed: wheel, sdist, editable; pip, uv."""
+    session.install("-e", ".", *group("discovery"))
+    trial(session, *(session.posargs or ["tests.plugin"]), MYPROJECT_DISCOVERY="1")
+
+
+@nox.session(python=NEWEST)
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of packages/, processes that tests start included."""
+    session.install("-e", ".", *group("coverage"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "twisted.trial", *(session.posargs or ["tests"]))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Style, and the direction of imports."""
+    session.install("-e", ".", *group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """Types, strictly, with zope.interface understood."""
+    session.install("-e", ".", *group("types"))
+    session.run("mypy")
+
+
+@nox.session(python=NEWEST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation, its warnings errors; the tests run its commands."""
+    session.install("-e", ".", *group("docs"))
+    session.run("python", "docs/generate.py", "--check")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+
+
+@nox.session(python=NEWEST, default=False)
+def interop(session: nox.Session) -> None:
+    """Real clients talk to the servers; installs Debian's packages if it may."""
+    packages = {"irssi": "irssi", "weechat-headless": "weechat-headless"}
+    missing = [package for program, package in packages.items() if shutil.which(program) is None]
+    if missing:
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            session.skip(f"install these first: {' '.join(missing)}")
+        session.run("apt-get", "update", "-qq", external=True)
+        session.run("apt-get", "install", "-y", "-qq", *missing, external=True, silent=True)
+    session.install("-e", ".", *group("test"))
+    trial(session, "tests.interop", MYPROJECT_REQUIRE_INTEROP="1")
+
+
+@nox.session(python=NEWEST, default=False)
+def help_cost(session: nox.Session) -> None:
+    """What `twistd --help` costs more with the project installed than without."""
+    session.install(".")
+    session.run("python", "benchmarks/help_cost.py", *session.posargs)

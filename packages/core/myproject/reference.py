@@ -1,0 +1,83 @@
+"""
+The reference page of a subcommand's settings, written from the table that the settings are read from.
+
+No setting is described twice: what ``--help`` says, what the page says and what the program does
+have one source, and a test keeps the page in docs/ equal to what this module writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from myproject.options import Options
+
+__all__ = ["settings_page", "settings_table"]
+
+
+def settings_table(options: type[Options]) -> str:
+    """
+    Write one subcommand's settings as a Markdown table.
+
+    :param options: the class of its options.
+    """
+    rows = [
+        "| Command line | Environment | File | Default | |",
+        "|---|---|---|---|---|",
+    ]
+    for name, setting in sorted(options.settings.items()):
+        flag = f"`--{name}`, `--no-{name}`"
+        value = f"`--{name} {setting.kind.metavar}`"
+        line = flag if setting.is_flag else value
+        if setting.short:
+            line = f"`-{setting.short}`, {line}"
+        default = setting.shown_default
+        cells = [
+            line,
+            f"`{setting.environment(options.tapname)}`",
+            f"`{name}`" if setting.in_file else "no",
+            f"`{default}`" if default else "none",
+            f"{setting.help} {_allowed(setting.kind.allowed, many=setting.many)}",
+        ]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _allowed(allowed: str, *, many: bool) -> str:
+    return f"Give {allowed}{', any number of times' if many else ''}."
+
+
+def settings_page(makers: Iterable[tuple[str, str, type[Options]]]) -> str:
+    """
+    Write the reference page of several subcommands.
+
+    :param makers: each one's name, its description, and the class of its options.
+    """
+    parts = [_PREFACE]
+    for tapname, description, options in sorted(makers, key=lambda maker: maker[0]):
+        parts.append(f"## {tapname}\n\n{description}\n\n{settings_table(options)}")
+    return "\n".join(parts)
+
+
+_PREFACE = """\
+# Settings
+
+<!-- Written by docs/generate.py from the option tables. Change those, and run it. -->
+
+A setting takes its value from the first of these that has one: the command line, the environment, the
+file that `--config` names, the default. Whatever the source, it is checked in the same way, and a
+mistake ends the process with one line on standard error and status 64 before anything opens.
+
+In the environment, several values of one setting are separated as words in a shell. In the file they are
+an array. The file is TOML, with a table for each subcommand:
+
+```toml
+[myproject-echo]
+port = [7007, "tcp:7008:interface=127.0.0.1"]
+```
+
+An unknown key, or a table that no installed subcommand has, is a mistake. `--check-config` says
+whether all is well and exits; `--print-config` prints the settings in force as such a file, each with
+its source.
+
+`twistd`'s own options (`-n`, `--pidfile`, `--logfile`, `--reactor`, ...) come before the subcommand's name.
+"""
