@@ -1,6 +1,15 @@
-"""The dropin: Twisted finds these three makers and offers each as a subcommand of twistd and twist."""
+"""
+The dropin: Twisted finds these three makers and offers each as a subcommand of twistd and twist.
+
+Replacing ``__doc__`` is import-time work, the only place where we allow it: it reads two small files, so
+that a ``dropin.cache`` made from other versions of them is refused. Twisted itself would only compare
+modification times, which uv and system packagers keep from the past (docs/explanation/plugin-discovery.md).
+"""
 
 from myproject.maker import FactoryServiceMaker
+from myproject.plugincache import stamped
+
+__doc__ = stamped(__doc__, __name__, FactoryServiceMaker.__module__)
 
 front_door = FactoryServiceMaker(
     "myproject",
