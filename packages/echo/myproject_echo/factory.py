@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from myproject.interfaces import IHasServices
-from myproject.service import DatagramService
-from twisted.application.service import IService
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+from myproject.interfaces import IHasServices
+from myproject.service import DatagramService
 from myproject_echo.datagram import EchoDatagramProtocol
 from myproject_echo.stream import EchoProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.application.service import IService
 
 __all__ = ["EchoFactory"]
 
@@ -33,4 +37,5 @@ class EchoFactory(Factory):
         """The UDP service, if any port asks for it."""
         if not self.udp_ports:
             return []
-        return [DatagramService(EchoDatagramProtocol, self.udp_ports)]
+        own_ports: set[int] = set()
+        return [DatagramService(lambda: EchoDatagramProtocol(own_ports), self.udp_ports)]

@@ -1,58 +1,87 @@
 """
 Echo over TCP (RFC 862): what comes in goes out, until the client closes its side.
 
-Memory stays bounded because the transport is registered as its own producer. When a client sends but
-does not read, the transport's write buffer fills to its limit (64 KiB by default), the transport
-pauses its producer, which stops it reading, and TCP's flow control holds the client back. When
-the client reads again, so do we. At most the buffer and one read are held for each connection.
+Memory stays bounded because each connection is the producer of its own transport. When a client sends
+but does not read, the transport's write buffer fills to its limit (64 KiB by default) and the
+transport pauses its producer; the producer stops reading, and TCP's flow control holds the client
+back. When the client reads again, so do we. At most the buffer and one read are held for each
+connection.
+
+A half-close is TCP's alone: TLS as Twisted has it closes both ways at once, so a client that speaks
+TLS reads its last bytes before it closes.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITCPTransport
+    from twisted.python.failure import Failure
 
 __all__ = ["EchoProtocol"]
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class EchoProtocol(Protocol):
     """Sends every byte back. After a half-close, sends what remains and closes as well."""
 
-    # A protocol on a socket: the transports that a subcommand gives it are of this kind.
-    transport: ITCPTransport
+    # ITCPTransport, and IConsumer, and `disconnecting`: no one interface says all that sockets have.
+    transport: Any
 
     def connectionMade(self) -> None:
         """Let the transport's write buffer hold its reading back, and have the echo leave at once."""
-        transport: Any = self.transport
-        # Streaming producer: it reads on until it is told to pause. Registered, it also keeps
-        # loseConnection from closing before it is unregistered, hence connectionLost and below.
-        transport.registerProducer(transport, True)
-        set_no_delay = getattr(transport, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
+        # A streaming producer reads on until it is told to pause.
+        self.transport.registerProducer(self, True)
+        # Sockets have the method, and heed it where they can; a pipe has none.
+        with contextlib.suppress(AttributeError):
+            self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Send it back."""
+        """
+        Send it back.
+
+        :param data: what came.
+        """
         self.transport.write(data)
 
-    def readConnectionLost(self) -> None:
-        """The client has sent all it will send: send back what remains, then close."""
-        self.transport.unregisterProducer()
+    def pauseProducing(self) -> None:
+        """Stop reading: the write buffer is full."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again: the write buffer is empty."""
+        if self.transport.disconnecting:
+            # Told to close by someone else, the transport waits for its producer to have said all.
+            self.transport.unregisterProducer()
+        else:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Close: the transport has no use for more."""
         self.transport.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """Send back what remains, then close: the client has sent all it will send."""
+        self._finish()
 
     def writeConnectionLost(self) -> None:
-        """The client no longer reads: nothing can be sent back, and nothing need be received."""
+        """Close: nothing can be sent back, so nothing need be received."""
+        self._finish()
+
+    def _finish(self) -> None:
+        # While a producer is registered the transport would not close.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Break the circle of the transport that is its own producer."""
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted names it
+        """
+        Break the circle of a transport and its producer.
+
+        :param reason: why the connection is no more.
+        """
         self.transport.unregisterProducer()

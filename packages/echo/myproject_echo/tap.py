@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import myproject
 from myproject.settings import flag, ports
-
 from myproject_echo.factory import EchoFactory
 
 __all__ = ["Options", "makeFactory"]
@@ -18,8 +17,8 @@ class Options(myproject.Options):
 
     port = ports(7007)
     udp = flag(
-        help="Echo datagrams too, on the same port numbers; those from a source port below 1024,"
-        " or equal to the server's own, are never answered, lest two servers echo each other for ever."
+        help="Echo UDP datagrams too, on the same port numbers. One that comes from a port below 1024,"
+        " or from one of the server's own, is never answered, lest two servers echo for ever."
     )
 
     def validate(self) -> None:
