@@ -97,11 +97,18 @@ def listen_stream(
     :return: fires with the open ports, at once for all but exotic endpoints; fails with
         ``CannotListenError`` or ``OSError``, and then nothing stays open.
     """
-    if not description.isdigit():
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        opening = defer.maybeDeferred(endpoint.listen, factory)
-        return opening.addCallback(lambda port: [port])
-    return defer.maybeDeferred(_listen_tcp, reactor, int(description), factory)
+    if description.isdigit():
+        return defer.maybeDeferred(_listen_tcp, reactor, int(description), factory)
+    # Also what parsing raises: a certificate may be gone since the settings were validated.
+    opening = defer.maybeDeferred(_listen_endpoint, reactor, description, factory)
+    return opening.addCallback(lambda port: [port])
+
+
+def _listen_endpoint(
+    reactor: Any, description: str, factory: IProtocolFactory
+) -> defer.Deferred[IListeningPort]:
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    return endpoint.listen(factory)
 
 
 def _listen_tcp(reactor: Any, number: int, factory: IProtocolFactory) -> list[IListeningPort]:
@@ -155,20 +162,18 @@ def _bind_ipv6(kind: socket.SocketKind, number: int) -> socket.socket | None:
     """A non-blocking socket bound to a port for IPv6 only; None on a machine without IPv6."""
     try:
         bound = socket.socket(socket.AF_INET6, kind)
+        try:
+            bound.setblocking(False)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if kind is socket.SOCK_STREAM:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(("::", number))
+        except OSError:
+            bound.close()
+            raise
     except OSError as failure:
-        if failure.errno in _NO_IPV6:
-            return None
-        raise
-    try:
-        bound.setblocking(False)
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind is socket.SOCK_STREAM:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("::", number))
-    except OSError as failure:
-        bound.close()
-        if failure.errno in _NO_IPV6:
-            _log.info("no IPv6 here: port {number} is served on IPv4 alone", number=number)
-            return None
-        raise
+        if failure.errno not in _NO_IPV6:
+            raise
+        _log.info("no IPv6 here: port {number} is served on IPv4 alone", number=number)
+        return None
     return bound

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from twisted.application.service import MultiService, Service
 from twisted.internet import defer
@@ -102,15 +103,16 @@ class _BoundService(Service):
 
     def _refused_late(self, failure: Failure, description: str) -> None:
         """An endpoint that takes its time (one that asks another program for its port) has failed."""
-        if failure.check(defer.CancelledError):
+        if not self._bound:
+            # We are stopping, and told it to give up.
             return
         refusal = CannotStart(_refusal(description, failure))
         self._log.critical("{refusal}", refusal=str(refusal))
         refusal.report()
         # The reactor swallows SystemExit, and twistd has no say in its exit status but by signal.
-        # Handlers run last in, first out: this one is the last thing that happens in the process.
-        atexit.register(os._exit, os.EX_UNAVAILABLE)
-        self.reactor.stop()
+        # This runs once twistd has stopped all services and removed its pidfile.
+        atexit.register(_exit_unavailable)
+        self.reactor.callWhenRunning(self.reactor.stop)
 
     def _close(self) -> defer.Deferred[Any]:
         self._bound = False
@@ -130,6 +132,12 @@ class _BoundService(Service):
         """
         super().stopService()
         return self._close()
+
+
+def _exit_unavailable() -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(os.EX_UNAVAILABLE)
 
 
 def _refusal(description: str, failure: Failure) -> str:
@@ -245,7 +253,8 @@ class FactoryService(MultiService):
         """
         Service.stopService(self)
         for service in reversed(list(self)):
-            if service.running:
+            # Ports are bound before they run, and are to be closed even if they never did.
+            if service.running or isinstance(service, _BoundService):
                 try:
                     yield defer.maybeDeferred(service.stopService)
                 except Exception:
