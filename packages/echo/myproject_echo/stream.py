@@ -14,14 +14,11 @@ TLS reads its last bytes before it closes.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from zope.interface import implementer
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
 
 __all__ = ["EchoProtocol"]
 
@@ -33,10 +30,13 @@ class EchoProtocol(Protocol):
     # ITCPTransport, and IConsumer, and `disconnecting`: no one interface says all that sockets have.
     transport: Any
 
+    _registered = False
+
     def connectionMade(self) -> None:
         """Let the transport's write buffer hold its reading back, and have the echo leave at once."""
         # A streaming producer reads on until it is told to pause.
         self.transport.registerProducer(self, True)
+        self._registered = True
         # Sockets have the method, and heed it where they can; a pipe has none.
         with contextlib.suppress(AttributeError):
             self.transport.setTcpNoDelay(True)
@@ -57,7 +57,7 @@ class EchoProtocol(Protocol):
         """Read again: the write buffer is empty."""
         if self.transport.disconnecting:
             # Told to close by someone else, the transport waits for its producer to have said all.
-            self.transport.unregisterProducer()
+            self._unregister()
         else:
             self.transport.resumeProducing()
 
@@ -75,13 +75,10 @@ class EchoProtocol(Protocol):
 
     def _finish(self) -> None:
         # While a producer is registered the transport would not close.
-        self.transport.unregisterProducer()
+        self._unregister()
         self.transport.loseConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted names it
-        """
-        Break the circle of a transport and its producer.
-
-        :param reason: why the connection is no more.
-        """
-        self.transport.unregisterProducer()
+    def _unregister(self) -> None:
+        if self._registered:
+            self._registered = False
+            self.transport.unregisterProducer()
