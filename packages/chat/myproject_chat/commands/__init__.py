@@ -1,0 +1,40 @@
+"""
+The commands, a module for each family of them.
+
+To add one, write a function in its family's module and put the decorator of that module's `Table`
+over it; a new family's table is added to the list below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from myproject_chat.commands.capabilities import CAPABILITY
+from myproject_chat.commands.channels import CHANNELS
+from myproject_chat.commands.messages import MESSAGES
+from myproject_chat.commands.modes import MODES
+from myproject_chat.commands.operators import OPERATORS
+from myproject_chat.commands.queries import QUERIES
+from myproject_chat.commands.registration import REGISTRATION
+from myproject_chat.commands.registry import Command
+from myproject_chat.commands.users import USERS
+
+__all__ = ["COMMANDS", "Command"]
+
+COMMANDS: Mapping[bytes, Command] = MappingProxyType(
+    {
+        name: command
+        for family in (
+            CAPABILITY,
+            CHANNELS,
+            MESSAGES,
+            MODES,
+            OPERATORS,
+            QUERIES,
+            REGISTRATION,
+            USERS,
+        )
+        for name, command in family.items()
+    }
+)

@@ -1,0 +1,164 @@
+"""
+Messages: PRIVMSG NOTICE TAGMSG.
+
+A target is a nick, a channel, or a channel behind a prefix sign (STATUSMSG), which means those of
+its members who hold at least that rank. NOTICE is never answered, not even with an error, so that
+two programs cannot answer each other for ever.
+
+Sources: RFC 2812 section 3.3, https://modern.ircdocs.horse/#sending-messages,
+https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/echo-message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from myproject_chat.capability import ECHO_MESSAGE, MESSAGE_TAGS
+from myproject_chat.commands.lookup import names
+from myproject_chat.commands.registry import Table
+from myproject_chat.delivery import broadcast
+from myproject_chat.modes import PREFIXES
+from myproject_chat.numerics import (
+    ERR_CANNOTSENDTOCHAN,
+    ERR_NORECIPIENT,
+    ERR_NOSUCHCHANNEL,
+    ERR_NOSUCHNICK,
+    ERR_NOTEXTTOSEND,
+    ERR_TOOMANYTARGETS,
+    RPL_AWAY,
+    Numeric,
+)
+from myproject_chat.wire import format_tags
+
+if TYPE_CHECKING:
+    from myproject_chat.session import Session
+    from myproject_chat.state import Channel, User
+    from myproject_chat.wire import Message
+
+__all__ = ["MAX_TARGETS", "MESSAGES"]
+
+MESSAGES = Table()
+
+# How many targets one message may have: enough for clients' lag checks, too few to spam with.
+MAX_TARGETS = 4
+
+# message-tags: a key is letters, digits and hyphens, behind a vendor's host name and a slash.
+_TAG_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-./"
+_SIGNS = frozenset(PREFIXES.values())
+
+
+class _Said(NamedTuple):
+    """What is sent, to whomever: a verb, words or None, and escaped client-only tags."""
+
+    verb: bytes
+    text: bytes | None
+    tags: bytes
+
+
+@MESSAGES.registered(b"PRIVMSG")
+def privmsg(session: Session, user: User, message: Message) -> None:
+    """Say something."""
+    _send(session, user, message, b"PRIVMSG")
+
+
+@MESSAGES.registered(b"NOTICE")
+def notice(session: Session, user: User, message: Message) -> None:
+    """Say something that must not be answered by a program."""
+    _send(session, user, message, b"NOTICE")
+
+
+@MESSAGES.registered(b"TAGMSG")
+def tagmsg(session: Session, user: User, message: Message) -> None:
+    """Send tags without words, to those who understand tags."""
+    _send(session, user, message, b"TAGMSG")
+
+
+def _send(session: Session, user: User, message: Message, verb: bytes) -> None:
+    params = message.params
+    if not params or not params[0]:
+        _complain(session, verb, ERR_NORECIPIENT)
+        return
+    text = None
+    if verb != b"TAGMSG":
+        text = params[1] if len(params) > 1 else b""
+        if not text:
+            _complain(session, verb, ERR_NOTEXTTOSEND)
+            return
+    user.spoke = int(session.server.wall())
+    said = _Said(verb, text, _client_tags(message.tags) if message.tags else b"")
+    for index, target in enumerate(names(params[0])):
+        if index >= MAX_TARGETS:
+            _complain(session, verb, ERR_TOOMANYTARGETS, target)
+            return
+        is_channel = target[:1] == b"#" or (target[:1] in _SIGNS and target[1:2] == b"#")
+        (_to_channel if is_channel else _to_user)(session, user, target, said)
+
+
+def _to_channel(session: Session, user: User, target: bytes, said: _Said) -> None:
+    sign = target.partition(b"#")[0]
+    channel = session.server.network.channel(target.removeprefix(sign))
+    if channel is None:
+        _complain(session, said.verb, ERR_NOSUCHCHANNEL, target)
+    elif not channel.may_speak(user):
+        _complain(session, said.verb, ERR_CANNOTSENDTOCHAN, channel.name)
+    else:
+        receivers = _of_rank(channel, sign) if sign else channel.members
+        _deliver(session, user, sign + channel.name, said, receivers, skip=user)
+
+
+def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
+    receiver = session.server.network.user(target)
+    if receiver is None:
+        _complain(session, said.verb, ERR_NOSUCHNICK, target)
+        return
+    if receiver.away is not None and said.verb == b"PRIVMSG":
+        session.reply(RPL_AWAY, receiver.nick, text=receiver.away)
+    # Who speaks to oneself gets two: the message, and with echo-message its echo.
+    _deliver(session, user, receiver.nick, said, (receiver,))
+
+
+def _deliver(
+    session: Session,
+    user: User,
+    target: bytes,
+    said: _Said,
+    receivers: Iterable[User],
+    *,
+    skip: User | None = None,
+) -> None:
+    message = session.server.message(user, said.verb, (target,), said.text, client_tags=said.tags)
+    needed = ECHO_MESSAGE
+    if said.text is None:
+        receivers = (one for one in receivers if one.receiver.capabilities & MESSAGE_TAGS)
+        needed |= MESSAGE_TAGS
+    broadcast(receivers, message, skip)
+    if session.capabilities & needed == needed:
+        session.queue(message.line_for(session.capabilities))
+
+
+def _of_rank(channel: Channel, sign: bytes) -> list[User]:
+    """Give the members whom a STATUSMSG is for: those of the rank that the sign names, or higher."""
+    ranks = b"".join(PREFIXES)
+    lowest = ranks[: list(PREFIXES.values()).index(sign) + 1]
+    return [
+        member
+        for member, held in channel.members.items()
+        if any(letter in lowest for letter in held)
+    ]
+
+
+def _complain(session: Session, verb: bytes, numeric: Numeric, *params: bytes) -> None:
+    if verb != b"NOTICE":
+        session.reply(numeric, *params)
+
+
+def _client_tags(tags: Mapping[bytes, bytes]) -> bytes:
+    """Keep what clients may say to each other in tags, those with ``+``; escaped and joined."""
+    return format_tags(
+        {
+            name: value
+            for name, value in tags.items()
+            if name[:1] == b"+" and len(name) > 1 and not name[1:].translate(None, _TAG_NAME)
+        }
+    )

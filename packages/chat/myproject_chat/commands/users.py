@@ -1,0 +1,55 @@
+"""
+What users say of themselves: AWAY SETNAME.
+
+Sources: RFC 2812 section 4.1, https://ircv3.net/specs/extensions/away-notify,
+https://ircv3.net/specs/extensions/setname.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from myproject_chat.capability import AWAY_NOTIFY, SETNAME
+from myproject_chat.commands.registry import Table
+from myproject_chat.delivery import broadcast
+from myproject_chat.numerics import RPL_NOWAWAY, RPL_UNAWAY
+from myproject_chat.wire import clip
+
+if TYPE_CHECKING:
+    from myproject_chat.session import Session
+    from myproject_chat.state import User
+    from myproject_chat.wire import Message
+
+__all__ = ["AWAY_LENGTH", "REAL_NAME_LENGTH", "USERS"]
+
+USERS = Table()
+
+# InspIRCd's defaults are 200 and 128.
+AWAY_LENGTH = 200
+REAL_NAME_LENGTH = 128
+
+
+@USERS.registered(b"AWAY")
+def away(session: Session, user: User, message: Message) -> None:
+    """Say why one is away, or that one is back."""
+    words = clip(message.params[0], AWAY_LENGTH) if message.params else b""
+    before, user.away = user.away, words or None
+    session.reply(RPL_NOWAWAY if words else RPL_UNAWAY)
+    if before != user.away:
+        peers = session.server.network.peers(user)
+        news = session.server.message(user, b"AWAY", text=user.away)
+        broadcast((p for p in peers if p.receiver.capabilities & AWAY_NOTIFY), news)
+
+
+@USERS.registered(b"SETNAME", params=1)
+def setname(session: Session, user: User, message: Message) -> None:
+    """Change one's real name; only for those who negotiated it, who are then told of others'."""
+    name = message.params[0]
+    if not name or len(name) > REAL_NAME_LENGTH:
+        text = b"A real name has 1 to %d bytes" % REAL_NAME_LENGTH
+        session.say(b"FAIL", b"SETNAME", b"INVALID_REALNAME", text=text)
+        return
+    user.real_name = name
+    news = session.server.message(user, b"SETNAME", text=name)
+    peers = session.server.network.peers(user)
+    broadcast((p for p in (user, *peers) if p.receiver.capabilities & SETNAME), news)

@@ -1,0 +1,119 @@
+"""
+Delivery: one message to many receivers, written once for each set of capabilities.
+
+What a receiver's capabilities can change about a relayed message is its tags, so an `Outgoing`
+holds the body ready and caches one line for each combination of the capabilities that matter.
+All that is done for one receiver is a look into that cache and an append to its queue; the queue is
+joined and sent once, at the end of the reactor turn (see server.py).
+
+Sources: https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/server-time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from myproject_chat.capability import MESSAGE_TAGS, SERVER_TIME
+from myproject_chat.wire import serialise
+
+if TYPE_CHECKING:
+    from myproject_chat.state import User
+
+__all__ = ["Outgoing", "broadcast", "pack"]
+
+_MATTERS = MESSAGE_TAGS | SERVER_TIME
+
+
+class Outgoing:
+    """
+    A message on its way.
+
+    :param wall: gives the time, in seconds since 1970; asked at most once, so that every receiver
+        is told the same.
+    :param source: who says it, ``nick!user@host``.
+    :param command: the verb.
+    :param params: its parameters that are words.
+    :param text: its last parameter, or None.
+    :param client_tags: the sender's client-only tags, escaped and joined; empty for none.
+    """
+
+    __slots__ = ("_body", "_client_tags", "_lines", "_wall", "_when")
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        source: bytes,
+        command: bytes,
+        params: Sequence[bytes] = (),
+        text: bytes | None = None,
+        *,
+        client_tags: bytes = b"",
+    ) -> None:
+        self._wall = wall
+        self._when: float | None = None
+        self._body = serialise(source, command, params, text)
+        self._client_tags = client_tags
+        self._lines: dict[int, bytes] = {0: self._body}
+
+    def line_for(self, capabilities: int) -> bytes:
+        """
+        Give the line for a receiver.
+
+        :param capabilities: the bits of what it has negotiated.
+        :return: the line with its tags and its CR LF.
+        """
+        wanted = capabilities & _MATTERS
+        line = self._lines.get(wanted)
+        if line is None:
+            line = self._lines[wanted] = self._tagged(wanted)
+        return line
+
+    def _tagged(self, wanted: int) -> bytes:
+        tags = []
+        if wanted & SERVER_TIME:
+            tags.append(b"time=" + self._stamp())
+        if wanted & MESSAGE_TAGS and self._client_tags:
+            tags.append(self._client_tags)
+        return b"@" + b";".join(tags) + b" " + self._body if tags else self._body
+
+    def _stamp(self) -> bytes:
+        if self._when is None:
+            self._when = self._wall()
+        moment = datetime.fromtimestamp(self._when, UTC)
+        return moment.isoformat(timespec="milliseconds")[:23].encode("ascii") + b"Z"
+
+
+def broadcast(users: Iterable[User], message: Outgoing, skip: User | None = None) -> None:
+    """
+    Queue a message for many.
+
+    :param users: who gets it, in this order.
+    :param message: what.
+    :param skip: one of them who does not.
+    """
+    line_for = message.line_for
+    for user in users:
+        if user is not skip:
+            receiver = user.receiver
+            receiver.queue(line_for(receiver.capabilities))
+
+
+def pack(words: Iterable[bytes], room: int) -> list[bytes]:
+    """
+    Fill lines with words.
+
+    :param words: the words.
+    :param room: bytes that a line of them may take; a longer word gets a line of its own.
+    :return: the lines, the words on each separated by one space.
+    """
+    lines: list[list[bytes]] = []
+    used = room
+    for word in words:
+        used += 1 + len(word)
+        if used > room:
+            lines.append([])
+            used = len(word)
+        lines[-1].append(word)
+    return [b" ".join(line) for line in lines]

@@ -1,0 +1,83 @@
+"""
+What the server says of itself when a client registers: 004 and 005.
+
+Every token is made from the constant that the code obeys, so none can promise what is not kept.
+
+Sources: https://modern.ircdocs.horse/#rplisupport-parameters and #rplmyinfo-004,
+https://ircv3.net/specs/extensions/utf8-only.
+"""
+
+from __future__ import annotations
+
+from myproject_chat import modes
+from myproject_chat.commands.channels import TOPIC_LENGTH
+from myproject_chat.commands.messages import MAX_TARGETS
+from myproject_chat.commands.modes import KEY_LENGTH, MAX_BANS
+from myproject_chat.commands.operators import KICK_LENGTH
+from myproject_chat.commands.users import AWAY_LENGTH, REAL_NAME_LENGTH
+from myproject_chat.names import CHANNEL_LENGTH, HOST_LENGTH, NICK_LENGTH, USER_LENGTH
+from myproject_chat.settings import Settings
+
+__all__ = ["VERSION", "my_info", "tokens_by_line"]
+
+VERSION = b"myproject-chat"
+
+# 005 ends with words for people, and a message has 15 parameters at most: nick, 13 tokens, words.
+_TOKENS_PER_LINE = 13
+
+
+def my_info(server_name: bytes) -> tuple[bytes, ...]:
+    """
+    Give 004's parameters.
+
+    :param server_name: the server's name.
+    :return: name, version, user modes, channel modes, channel modes that take a parameter.
+    """
+    with_param = modes.CHANNEL_LISTS + modes.CHANNEL_KEY + modes.CHANNEL_LIMIT
+    with_param += b"".join(modes.PREFIXES)
+    return (
+        server_name,
+        VERSION,
+        modes.USER_MODES,
+        _in_order(modes.CHANNEL_FLAGS + with_param),
+        _in_order(with_param),
+    )
+
+
+def _in_order(letters: bytes) -> bytes:
+    return bytes(sorted(letters))
+
+
+def tokens_by_line(settings: Settings) -> list[list[bytes]]:
+    """
+    Give 005's tokens.
+
+    :param settings: the server's settings.
+    :return: the tokens of each line, at most 13.
+    """
+    letters, signs = b"".join(modes.PREFIXES), b"".join(modes.PREFIXES.values())
+    types = (modes.CHANNEL_LISTS, modes.CHANNEL_KEY, modes.CHANNEL_LIMIT, modes.CHANNEL_FLAGS)
+    targets = b"JOIN:,KICK:,NAMES:,NOTICE:%d,PART:,PRIVMSG:%d,TAGMSG:%d,WHOIS:1"
+    tokens = [
+        b"AWAYLEN=%d" % AWAY_LENGTH,
+        b"CASEMAPPING=ascii",
+        b"CHANLIMIT=#:%d" % settings.max_channels,
+        b"CHANMODES=" + b",".join(types),
+        b"CHANNELLEN=%d" % CHANNEL_LENGTH,
+        b"CHANTYPES=#",
+        b"HOSTLEN=%d" % HOST_LENGTH,
+        b"KEYLEN=%d" % KEY_LENGTH,
+        b"KICKLEN=%d" % KICK_LENGTH,
+        b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, MAX_BANS),
+        b"MODES=%d" % modes.MAX_CHANGES,
+        b"NAMELEN=%d" % REAL_NAME_LENGTH,
+        b"NETWORK=" + settings.network_name,
+        b"NICKLEN=%d" % NICK_LENGTH,
+        b"PREFIX=(%b)%b" % (letters, signs),
+        b"STATUSMSG=" + signs,
+        b"TARGMAX=" + targets % ((MAX_TARGETS,) * 3),
+        b"TOPICLEN=%d" % TOPIC_LENGTH,
+        b"USERLEN=%d" % USER_LENGTH,
+        b"UTF8ONLY",
+    ]
+    return [tokens[i : i + _TOKENS_PER_LINE] for i in range(0, len(tokens), _TOKENS_PER_LINE)]

@@ -1,0 +1,170 @@
+"""
+Every numeric that is used, by its standard name; nothing else spells three digits.
+
+A numeric carries the text that goes with it where that is always the same; those without one are
+given theirs, or none, where they are sent.
+
+Sources: RFC 2812 section 5, https://modern.ircdocs.horse/#numerics.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "ERR_ALREADYREGISTERED",
+    "ERR_BADCHANNELKEY",
+    "ERR_BANLISTFULL",
+    "ERR_BANNEDFROMCHAN",
+    "ERR_CANNOTSENDTOCHAN",
+    "ERR_CHANNELISFULL",
+    "ERR_CHANOPRIVSNEEDED",
+    "ERR_ERRONEUSNICKNAME",
+    "ERR_INPUTTOOLONG",
+    "ERR_INVALIDCAPCMD",
+    "ERR_INVALIDMODEPARAM",
+    "ERR_INVALIDUSERNAME",
+    "ERR_INVITEONLYCHAN",
+    "ERR_NEEDMOREPARAMS",
+    "ERR_NICKNAMEINUSE",
+    "ERR_NOMOTD",
+    "ERR_NONICKNAMEGIVEN",
+    "ERR_NOORIGIN",
+    "ERR_NORECIPIENT",
+    "ERR_NOSUCHCHANNEL",
+    "ERR_NOSUCHNICK",
+    "ERR_NOTEXTTOSEND",
+    "ERR_NOTONCHANNEL",
+    "ERR_NOTREGISTERED",
+    "ERR_TOOMANYCHANNELS",
+    "ERR_TOOMANYTARGETS",
+    "ERR_UMODEUNKNOWNFLAG",
+    "ERR_UNKNOWNCOMMAND",
+    "ERR_UNKNOWNMODE",
+    "ERR_USERNOTINCHANNEL",
+    "ERR_USERONCHANNEL",
+    "ERR_USERSDONTMATCH",
+    "RPL_AWAY",
+    "RPL_BANLIST",
+    "RPL_CHANNELMODEIS",
+    "RPL_CREATED",
+    "RPL_CREATIONTIME",
+    "RPL_ENDOFBANLIST",
+    "RPL_ENDOFMOTD",
+    "RPL_ENDOFNAMES",
+    "RPL_ENDOFWHO",
+    "RPL_ENDOFWHOIS",
+    "RPL_GLOBALUSERS",
+    "RPL_INVITING",
+    "RPL_ISON",
+    "RPL_ISUPPORT",
+    "RPL_LOCALUSERS",
+    "RPL_LUSERCHANNELS",
+    "RPL_LUSERCLIENT",
+    "RPL_LUSERME",
+    "RPL_LUSEROP",
+    "RPL_LUSERUNKNOWN",
+    "RPL_MOTD",
+    "RPL_MOTDSTART",
+    "RPL_MYINFO",
+    "RPL_NAMREPLY",
+    "RPL_NOTOPIC",
+    "RPL_NOWAWAY",
+    "RPL_TOPIC",
+    "RPL_TOPICWHOTIME",
+    "RPL_UMODEIS",
+    "RPL_UNAWAY",
+    "RPL_USERHOST",
+    "RPL_WELCOME",
+    "RPL_WHOISCHANNELS",
+    "RPL_WHOISIDLE",
+    "RPL_WHOISSERVER",
+    "RPL_WHOISUSER",
+    "RPL_WHOREPLY",
+    "RPL_YOURHOST",
+    "Numeric",
+]
+
+
+class Numeric(NamedTuple):
+    """
+    A reply's number.
+
+    :ivar code: the three digits.
+    :ivar text: the words for people that end it, or None.
+    """
+
+    code: bytes
+    text: bytes | None = None
+
+
+RPL_WELCOME = Numeric(b"001")
+RPL_YOURHOST = Numeric(b"002")
+RPL_CREATED = Numeric(b"003")
+RPL_MYINFO = Numeric(b"004")
+RPL_ISUPPORT = Numeric(b"005", b"are supported by this server")
+RPL_UMODEIS = Numeric(b"221")
+RPL_LUSERCLIENT = Numeric(b"251")
+RPL_LUSEROP = Numeric(b"252", b"operators online")
+RPL_LUSERUNKNOWN = Numeric(b"253", b"connections not registered yet")
+RPL_LUSERCHANNELS = Numeric(b"254", b"channels formed")
+RPL_LUSERME = Numeric(b"255")
+RPL_LOCALUSERS = Numeric(b"265")
+RPL_GLOBALUSERS = Numeric(b"266")
+RPL_AWAY = Numeric(b"301")
+RPL_USERHOST = Numeric(b"302")
+RPL_ISON = Numeric(b"303")
+RPL_UNAWAY = Numeric(b"305", b"You are no longer marked as being away")
+RPL_NOWAWAY = Numeric(b"306", b"You are now marked as being away")
+RPL_WHOISUSER = Numeric(b"311")
+RPL_WHOISSERVER = Numeric(b"312")
+RPL_ENDOFWHO = Numeric(b"315", b"End of WHO")
+RPL_WHOISIDLE = Numeric(b"317", b"seconds idle, signon time")
+RPL_ENDOFWHOIS = Numeric(b"318", b"End of WHOIS")
+RPL_WHOISCHANNELS = Numeric(b"319")
+RPL_CHANNELMODEIS = Numeric(b"324")
+RPL_CREATIONTIME = Numeric(b"329")
+RPL_NOTOPIC = Numeric(b"331", b"No topic is set")
+RPL_TOPIC = Numeric(b"332")
+RPL_TOPICWHOTIME = Numeric(b"333")
+RPL_INVITING = Numeric(b"341")
+RPL_WHOREPLY = Numeric(b"352")
+RPL_NAMREPLY = Numeric(b"353")
+RPL_ENDOFNAMES = Numeric(b"366", b"End of NAMES")
+RPL_BANLIST = Numeric(b"367")
+RPL_ENDOFBANLIST = Numeric(b"368", b"End of the ban list")
+RPL_MOTD = Numeric(b"372")
+RPL_MOTDSTART = Numeric(b"375")
+RPL_ENDOFMOTD = Numeric(b"376", b"End of the message of the day")
+ERR_NOSUCHNICK = Numeric(b"401", b"No such nick")
+ERR_NOSUCHCHANNEL = Numeric(b"403", b"No such channel")
+ERR_CANNOTSENDTOCHAN = Numeric(b"404", b"Cannot send to channel")
+ERR_TOOMANYCHANNELS = Numeric(b"405", b"You are in too many channels")
+ERR_TOOMANYTARGETS = Numeric(b"407", b"Too many targets")
+ERR_NOORIGIN = Numeric(b"409", b"No origin given")
+ERR_INVALIDCAPCMD = Numeric(b"410", b"No such CAP subcommand")
+ERR_NORECIPIENT = Numeric(b"411", b"No recipient given")
+ERR_NOTEXTTOSEND = Numeric(b"412", b"No text to send")
+ERR_INPUTTOOLONG = Numeric(b"417", b"That line was too long")
+ERR_UNKNOWNCOMMAND = Numeric(b"421", b"Unknown command")
+ERR_NOMOTD = Numeric(b"422", b"There is no message of the day")
+ERR_NONICKNAMEGIVEN = Numeric(b"431", b"No nickname given")
+ERR_ERRONEUSNICKNAME = Numeric(b"432", b"That nickname is not allowed")
+ERR_NICKNAMEINUSE = Numeric(b"433", b"That nickname is in use")
+ERR_USERNOTINCHANNEL = Numeric(b"441", b"They are not on that channel")
+ERR_NOTONCHANNEL = Numeric(b"442", b"You are not on that channel")
+ERR_USERONCHANNEL = Numeric(b"443", b"is on that channel already")
+ERR_NOTREGISTERED = Numeric(b"451", b"You have not registered: send NICK and USER first")
+ERR_NEEDMOREPARAMS = Numeric(b"461", b"Not enough parameters")
+ERR_ALREADYREGISTERED = Numeric(b"462", b"You are registered already")
+ERR_INVALIDUSERNAME = Numeric(b"468", b"That user name is not allowed")
+ERR_CHANNELISFULL = Numeric(b"471", b"Cannot join: the channel is full (+l)")
+ERR_UNKNOWNMODE = Numeric(b"472", b"is a mode this server does not have")
+ERR_INVITEONLYCHAN = Numeric(b"473", b"Cannot join: you must be invited (+i)")
+ERR_BANNEDFROMCHAN = Numeric(b"474", b"Cannot join: you are banned (+b)")
+ERR_BADCHANNELKEY = Numeric(b"475", b"Cannot join: the key is not that (+k)")
+ERR_BANLISTFULL = Numeric(b"478", b"The ban list is full")
+ERR_CHANOPRIVSNEEDED = Numeric(b"482", b"You are not a channel operator")
+ERR_UMODEUNKNOWNFLAG = Numeric(b"501", b"Unknown user mode")
+ERR_USERSDONTMATCH = Numeric(b"502", b"You cannot see or change another user's modes")
+ERR_INVALIDMODEPARAM = Numeric(b"696")

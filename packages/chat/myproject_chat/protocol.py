@@ -1,0 +1,165 @@
+"""
+The chat on Twisted: bytes in from a transport, bytes out at the end of the reactor turn, and time.
+
+This is the only module with a reactor in it, and that one is looked up when it is first needed. The
+protocol is the session's link and the transport's producer: while the transport's buffer is full
+the session keeps what is said, as far as its sendq allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport, ITransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from myproject_chat.commands import COMMANDS
+from myproject_chat.server import Server
+from myproject_chat.settings import Settings
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from myproject_chat.session import Session
+
+__all__ = ["ChatFactory", "ChatProtocol"]
+
+# Seconds between two looks at the wheel, whose buckets are one second wide.
+_SWEEP = 1.0
+
+
+@implementer(IPushProducer)
+class ChatProtocol(Protocol):
+    """
+    One connection.
+
+    :ivar factory: the server it is a connection of.
+    :ivar session: the conversation, from `connectionMade` on.
+    """
+
+    factory: ChatFactory
+    transport: ITransport
+    session: Session
+
+    def connectionMade(self) -> None:
+        """Begin the session, and ask to be told when the transport is full."""
+        # A line is a write of its own: with Nagle's algorithm it would wait for a delayed ACK.
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        here = self.transport.getHost()
+        host, port = getattr(here, "host", None), getattr(here, "port", None)
+        reached = (host, port) if isinstance(host, str) and isinstance(port, int) else None
+        address = getattr(self.transport.getPeer(), "host", None)
+        self.session = self.factory.server.connect(self, str(address or "localhost"), reached)
+        self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self.factory.watch()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand bytes to the session."""
+        self.session.receive(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the session; the others see why."""
+        done = reason.check(ConnectionDone) is not None
+        self.session.lost(b"Connection closed" if done else b"Connection lost")
+
+    # session.Link
+
+    def send(self, lines: list[bytes]) -> None:
+        """Write lines in one piece."""
+        self.transport.write(b"".join(lines))
+
+    def close(self) -> None:
+        """Close once the transport has sent what it has."""
+        # With a producer the transport would wait for more.
+        self.transport.unregisterProducer()  # type: ignore[attr-defined]
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close now."""
+        self.transport.abortConnection()  # type: ignore[attr-defined]
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        self.session.choke()
+
+    def resumeProducing(self) -> None:
+        """The transport has room."""
+        self.session.unchoke()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` follows and says so to the session."""
+
+
+class ChatFactory(Factory):
+    """
+    An IRC server: one `Server`, and a `ChatProtocol` for each connection.
+
+    :param settings: what the operator chose.
+    :param clock: when; the reactor, looked up when the first connection comes, if not given.
+    :param wall: seconds since 1970.
+
+    :ivar server: the server.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._flush: IDelayedCall | None = None
+        self._sweep: IDelayedCall | None = None
+        self.server = Server(settings, COMMANDS, self._now, wall, self._wake)
+
+    @property
+    def clock(self) -> IReactorTime:
+        """What calls later: the reactor, unless another was handed in."""
+        if self._clock is None:
+            from twisted.internet import reactor
+
+            self._clock = cast("IReactorTime", reactor)
+        return self._clock
+
+    def _now(self) -> float:
+        return self.clock.seconds()
+
+    def buildProtocol(self, _addr: IAddress | None) -> ChatProtocol:
+        """Make the protocol of a new connection."""
+        protocol = ChatProtocol()
+        protocol.factory = self
+        return protocol
+
+    def stopFactory(self) -> None:
+        """Say goodbye to everybody: the last port has closed."""
+        self.server.shut_down(b"The server is shutting down")
+        self.server.flush()
+
+    def _wake(self) -> None:
+        if self._flush is None:
+            self._flush = self.clock.callLater(0, self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flush = None
+        self.server.flush()
+
+    def watch(self) -> None:
+        """See to it that time passes for the sessions, while there are any."""
+        if self._sweep is None:
+            self._sweep = self.clock.callLater(_SWEEP, self._look)
+
+    def _look(self) -> None:
+        self._sweep = None
+        self.server.sweep()
+        if self.server.wheel:
+            self.watch()

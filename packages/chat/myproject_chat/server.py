@@ -1,0 +1,165 @@
+"""
+The server: what all sessions share, still without a reactor.
+
+It holds the network's state, the table of commands, the wheel of deadlines and the list of sessions
+that have something to be sent. Whoever does the I/O hands in two clocks and one function, `wake`,
+which is called once when that list stops being empty; at the end of its turn it calls `Server.flush`.
+So every receiver gets one send for a turn, whatever was said in it.
+
+Those who spoke in a turn are sent theirs last: a message is on its way to its receiver before its
+sender reads the PONG that it may be waiting for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from myproject_chat.delivery import Outgoing, broadcast
+from myproject_chat.names import host_name
+from myproject_chat.session import Link, Session
+from myproject_chat.settings import Settings
+from myproject_chat.state import Network, User
+from myproject_chat.timers import Wheel
+
+if TYPE_CHECKING:
+    from myproject_chat.commands.registry import Command
+
+__all__ = ["Server"]
+
+
+class Server:
+    """
+    One IRC server.
+
+    :param settings: what the operator chose.
+    :param commands: the commands by their names in capitals.
+    :param now: the time in seconds that never goes back, for deadlines.
+    :param wall: the time in seconds since 1970, for people.
+    :param wake: called when there is something to flush and there was nothing before.
+
+    :ivar name: the server's name.
+    :ivar network: who is there, and where.
+    :ivar sessions: those that are not closed, in the order in which they came.
+    :ivar wheel: when each of them is looked at next.
+    :ivar turn: how many turns have been flushed.
+    :ivar started: when the server was made, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        commands: Mapping[bytes, Command],
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        wake: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.commands = commands
+        self.now = now
+        self.wall = wall
+        self.name = settings.server_name
+        self.network = Network()
+        self.sessions: dict[Session, None] = {}
+        self.wheel: Wheel[Session] = Wheel()
+        self.turn = 0
+        self.started = wall()
+        self._wake = wake
+        self._dirty: list[Session] = []
+        self._doomed: list[Session] = []
+
+    def connect(self, link: Link, address: str, reached: tuple[str, int] | None = None) -> Session:
+        """
+        Begin a session.
+
+        :param link: what carries its bytes.
+        :param address: the peer's address.
+        :param reached: the address and port that the peer connected to, if known.
+        :return: the session.
+        """
+        session = Session(self, link, host_name(address), reached)
+        self.sessions[session] = None
+        first = min(self.settings.greeting_delay, self.settings.registration_timeout)
+        self.wheel.put(session, self.now() + first)
+        return session
+
+    def touch(self, session: Session) -> None:
+        """Note that a session has something to be sent, and see to it that it will be."""
+        if not self._dirty and not self._doomed:
+            self._wake()
+        self._dirty.append(session)
+
+    def doom(self, session: Session) -> None:
+        """Note that a session is to be closed at the end of the turn: too much waits for it."""
+        if not self._dirty and not self._doomed:
+            self._wake()
+        self._doomed.append(session)
+
+    def flush(self) -> None:
+        """End a turn: close those who do not read, then send everybody what waits for them."""
+        while self._doomed:
+            self._doomed.pop().close(b"SendQ exceeded")
+        turn = self.turn
+        self.turn = turn + 1
+        dirty, self._dirty = self._dirty, []
+        speakers = []
+        for session in dirty:
+            if session.turn == turn:
+                speakers.append(session)
+            else:
+                session.flush()
+        for session in speakers:
+            session.flush()
+
+    def sweep(self) -> None:
+        """Do what time asks for; called about once in a second."""
+        now = self.now()
+        for session in self.wheel.due(now):
+            again = session.tick(now)
+            if again is not None:
+                self.wheel.put(session, again)
+
+    def shut_down(self, reason: bytes) -> None:
+        """
+        Close every session.
+
+        :param reason: what each client is told.
+        """
+        for session in list(self.sessions):
+            session.close(reason)
+
+    def message(
+        self,
+        user: User,
+        command: bytes,
+        params: Sequence[bytes] = (),
+        text: bytes | None = None,
+        *,
+        client_tags: bytes = b"",
+    ) -> Outgoing:
+        """
+        Make a message that a user is the source of.
+
+        :param user: whose.
+        :param command: the verb.
+        :param params: its parameters that are words.
+        :param text: its last parameter, or None.
+        :param client_tags: escaped client-only tags.
+        """
+        return Outgoing(self.wall, user.source, command, params, text, client_tags=client_tags)
+
+    def depart(self, session: Session, user: User | None, reason: bytes) -> None:
+        """
+        Take out a session that has closed, and tell those who shared a channel with its user.
+
+        :param session: which.
+        :param user: whose it was, None if nobody had registered.
+        :param reason: why.
+        """
+        del self.sessions[session]
+        if user is None:
+            return
+        peers = list(self.network.peers(user))
+        message = self.message(user, b"QUIT", text=reason)
+        self.network.remove(user)
+        broadcast(peers, message)

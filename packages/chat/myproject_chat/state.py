@@ -1,0 +1,308 @@
+"""
+State: who is there, and who is where.
+
+These are plain facts and the few operations that keep them consistent; nothing here writes a line
+or knows about connections. A `User` exists from the moment registration is complete until it has
+quit, so there is no such thing as half a user; its way out to the client is its `Receiver`.
+
+Rules that hold between any two calls: a nick belongs to one user, a channel exists while somebody
+is in it, ``user in channel.members`` if and only if ``channel in user.channels``, and an
+invitation is of a user who is there to a channel that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from myproject_chat.names import fold, matches
+
+__all__ = ["Ban", "Channel", "Network", "Receiver", "Topic", "User"]
+
+
+class Receiver(Protocol):
+    """Where what is said to a user goes."""
+
+    capabilities: int
+
+    def queue(self, line: bytes) -> None:
+        """Append a line, with its CR LF, to what this client will be sent."""
+
+
+class Topic(NamedTuple):
+    """
+    What a channel is about.
+
+    :ivar text: the words.
+    :ivar setter: the source of who set it.
+    :ivar when: seconds since 1970.
+    """
+
+    text: bytes
+    setter: bytes
+    when: int
+
+
+class Ban(NamedTuple):
+    """
+    One entry of a ban list.
+
+    :ivar mask: ``nick!user@host`` with wildcards.
+    :ivar setter: the source of who set it.
+    :ivar when: seconds since 1970.
+    """
+
+    mask: bytes
+    setter: bytes
+    when: int
+
+
+class User:
+    """
+    Somebody who has registered.
+
+    :ivar nick: the nick, in the case it was asked for.
+    :ivar user_name: the user name, with ``~``: nobody vouched for it.
+    :ivar real_name: free words.
+    :ivar host: the peer's address.
+    :ivar source: ``nick!user@host``, as it stands in front of what the user says.
+    :ivar receiver: where lines for the user go.
+    :ivar channels: where the user is.
+    :ivar invited: the channels that have invited the user.
+    :ivar invisible: user mode ``i``.
+    :ivar away: why the user is away, or None.
+    :ivar since: when registration was complete, in seconds since 1970.
+    :ivar spoke: when the user last said something, in seconds since 1970.
+    """
+
+    __slots__ = (
+        "away",
+        "channels",
+        "host",
+        "invisible",
+        "invited",
+        "nick",
+        "real_name",
+        "receiver",
+        "since",
+        "source",
+        "spoke",
+        "user_name",
+    )
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        nick: bytes,
+        user_name: bytes,
+        *,
+        real_name: bytes,
+        host: bytes,
+        since: int,
+    ) -> None:
+        self.receiver = receiver
+        self.user_name = user_name
+        self.real_name = real_name
+        self.host = host
+        self.channels: set[Channel] = set()
+        self.invited: set[Channel] = set()
+        self.invisible = False
+        self.away: bytes | None = None
+        self.since = self.spoke = since
+        self.rename(nick)
+
+    def rename(self, nick: bytes) -> None:
+        """
+        Take a nick; `Network.rename` is what makes sure that nobody else has it.
+
+        :param nick: the new nick.
+        """
+        self.nick = nick
+        self.source = b"%b!%b@%b" % (nick, self.user_name, self.host)
+
+    def shares_channel_with(self, other: User) -> bool:
+        """Say whether the two are in a channel together."""
+        return not self.channels.isdisjoint(other.channels)
+
+
+class Channel:
+    """
+    A place where several talk.
+
+    :ivar name: the name, in the case of who came first.
+    :ivar members: everybody in it, in the order in which they came, with the letters of the prefix
+        modes that they hold.
+    :ivar topic: what it is about, or None.
+    :ivar flags: the letters of its modes that take no parameter.
+    :ivar key: the word that lets people in (``k``), or None.
+    :ivar limit: how many may be in it (``l``), or None.
+    :ivar bans: who may not join or speak (``b``), by the folded mask.
+    :ivar invited: who may join although it is ``i``.
+    :ivar created: when the first came, in seconds since 1970.
+    """
+
+    __slots__ = (
+        "bans",
+        "created",
+        "flags",
+        "invited",
+        "key",
+        "limit",
+        "members",
+        "name",
+        "topic",
+    )
+
+    def __init__(self, name: bytes, created: int) -> None:
+        self.name = name
+        self.created = created
+        self.members: dict[User, bytes] = {}
+        self.topic: Topic | None = None
+        # What people expect of a new channel, as InspIRCd and Ergo have it.
+        self.flags = {b"n", b"t"}
+        self.key: bytes | None = None
+        self.limit: int | None = None
+        self.bans: dict[bytes, Ban] = {}
+        self.invited: set[User] = set()
+
+    def is_operator(self, user: User) -> bool:
+        """Say whether a user may change the channel."""
+        return b"o" in self.members.get(user, b"")
+
+    def is_banned(self, user: User) -> bool:
+        """Say whether a ban is on a user, whatever the user's rank."""
+        return any(matches(ban.mask, user.source) for ban in self.bans.values())
+
+    def may_speak(self, user: User) -> bool:
+        """Say whether the channel takes a message of a user's: modes n and m, and bans."""
+        held = self.members.get(user)
+        if held:
+            return True
+        if held is None and b"n" in self.flags:
+            return False
+        return b"m" not in self.flags and not (self.bans and self.is_banned(user))
+
+
+class Network:
+    """
+    Everybody and every channel.
+
+    :ivar users: by folded nick.
+    :ivar channels: by folded name.
+    :ivar invisible: how many users are invisible.
+    :ivar most_users: the most users there have been at once.
+    """
+
+    __slots__ = ("channels", "invisible", "most_users", "users")
+
+    def __init__(self) -> None:
+        self.users: dict[bytes, User] = {}
+        self.channels: dict[bytes, Channel] = {}
+        self.invisible = 0
+        self.most_users = 0
+
+    def user(self, nick: bytes) -> User | None:
+        """Find a user by nick, whatever its case."""
+        return self.users.get(fold(nick))
+
+    def channel(self, name: bytes) -> Channel | None:
+        """Find a channel by name, whatever its case."""
+        return self.channels.get(fold(name))
+
+    def add(self, user: User) -> None:
+        """
+        Let a user in.
+
+        :raises ValueError: the nick is somebody's. Callers look first.
+        """
+        key = fold(user.nick)
+        if key in self.users:
+            raise ValueError(f"the nick {user.nick!r} is in use")
+        self.users[key] = user
+        self.most_users = max(self.most_users, len(self.users))
+
+    def rename(self, user: User, nick: bytes) -> None:
+        """
+        Give a user another nick.
+
+        :raises ValueError: the nick is somebody else's. Callers look first.
+        """
+        if self.users.get(fold(nick), user) is not user:
+            raise ValueError(f"the nick {nick!r} is in use")
+        del self.users[fold(user.nick)]
+        user.rename(nick)
+        self.users[fold(nick)] = user
+
+    def remove(self, user: User) -> None:
+        """Take a user out of everything."""
+        for channel in list(user.channels):
+            self.leave(user, channel)
+        for channel in user.invited:
+            channel.invited.discard(user)
+        user.invited.clear()
+        self.set_invisible(user, invisible=False)
+        del self.users[fold(user.nick)]
+
+    def set_invisible(self, user: User, *, invisible: bool) -> bool:
+        """
+        Set user mode ``i``.
+
+        :return: whether that changed anything.
+        """
+        changed = user.invisible is not invisible
+        if changed:
+            user.invisible = invisible
+            self.invisible += 1 if invisible else -1
+        return changed
+
+    def join(self, user: User, name: bytes, now: int) -> Channel:
+        """
+        Put a user into a channel, which is made if need be; who makes it is its operator.
+
+        :param user: who.
+        :param name: the channel.
+        :param now: seconds since 1970.
+        :return: the channel.
+        """
+        channel = self.channels.get(fold(name))
+        held = b""
+        if channel is None:
+            channel = self.channels[fold(name)] = Channel(name, now)
+            held = b"o"
+        channel.members[user] = held
+        user.channels.add(channel)
+        self.forget_invitation(user, channel)
+        return channel
+
+    def leave(self, user: User, channel: Channel) -> None:
+        """Take a user out of a channel, which ends if that was the last."""
+        del channel.members[user]
+        user.channels.discard(channel)
+        if not channel.members:
+            for invited in channel.invited:
+                invited.invited.discard(channel)
+            channel.invited.clear()
+            del self.channels[fold(channel.name)]
+
+    def invite(self, user: User, channel: Channel) -> None:
+        """Note that a user may join a channel although it is ``i``."""
+        channel.invited.add(user)
+        user.invited.add(channel)
+
+    def forget_invitation(self, user: User, channel: Channel) -> None:
+        """An invitation is good for one entry."""
+        channel.invited.discard(user)
+        user.invited.discard(channel)
+
+    def peers(self, user: User) -> Iterator[User]:
+        """
+        Give everybody else who sees what a user does, each once.
+
+        The order is that of channels' members, so that the same history gives the same output.
+        """
+        seen = {user}
+        for channel in sorted(user.channels, key=lambda channel: channel.name):
+            for member in channel.members:
+                if member not in seen:
+                    seen.add(member)
+                    yield member

@@ -1,0 +1,1 @@
+"""Tests of myproject-chat: the codec, the rules of each command, and whole conversations."""

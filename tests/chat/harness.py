@@ -1,0 +1,121 @@
+"""A chat server in memory: clients that type lines, a clock that tests turn, no sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides
+
+from myproject_chat import ChatFactory, Settings
+from myproject_chat.protocol import ChatProtocol
+from myproject_chat.wire import Message, parse
+
+__all__ = ["EPOCH", "Chat", "Client"]
+
+# 2001-09-09 01:46:40 UTC.
+EPOCH = 1_000_000_000
+
+
+class Transport(StringTransport):
+    """Remembers each write, and that Nagle's algorithm was turned off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.no_delay = False
+        self.writes: list[bytes] = []
+        directlyProvides(self, ITCPTransport)
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        super().write(data)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.no_delay = enabled
+
+
+class Client:
+    """Somebody at the other end of one connection."""
+
+    def __init__(self, chat: Chat, protocol: ChatProtocol) -> None:
+        self.chat = chat
+        self.protocol = protocol
+        self.transport = Transport()
+        protocol.makeConnection(self.transport)
+
+    def feed(self, data: bytes) -> None:
+        """Let bytes arrive, without the turn ending."""
+        self.protocol.dataReceived(data)
+
+    def type(self, *lines: str) -> list[str]:
+        """Send lines, let the turn end, and give back what came."""
+        self.feed("".join(line + "\r\n" for line in lines).encode())
+        return self.read()
+
+    def read(self) -> list[str]:
+        """Let the turn end, and give the lines that came since the last time."""
+        self.chat.turn()
+        data = self.transport.value()
+        self.transport.clear()
+        *lines, rest = data.split(b"\r\n")
+        assert rest == b"", rest
+        return [line.decode() for line in lines]
+
+    def messages(self, *lines: str) -> list[Message]:
+        """As `type`, each line taken apart."""
+        return [parse(line.encode()) for line in self.type(*lines)]
+
+    def codes(self, *lines: str) -> list[str]:
+        """As `type`, the commands and numerics alone."""
+        return [message.command.decode() for message in self.messages(*lines)]
+
+    def vanish(self, *, cleanly: bool = True) -> None:
+        """Let the connection be gone."""
+        why: Any = ConnectionDone() if cleanly else ConnectionLost()
+        self.protocol.connectionLost(Failure(why))
+        self.chat.turn()
+
+
+class Chat:
+    """The server and its clock."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = Clock()
+        self.factory = ChatFactory(
+            Settings(**settings), self.clock, wall=lambda: EPOCH + self.clock.seconds()
+        )
+        self.server = self.factory.server
+
+    def turn(self) -> None:
+        """End the reactor's turn."""
+        self.clock.advance(0)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, a second at a time as a reactor would."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+        self.turn()
+
+    def connect(self) -> Client:
+        """Open a connection."""
+        return Client(self, self.factory.buildProtocol(None))
+
+    def join(self, nick: str, *channels: str, caps: str = "") -> Client:
+        """Open a connection, register and join; what came of that is read and gone."""
+        client = self.connect()
+        if caps:
+            client.type(f"CAP REQ :{caps}", "CAP END")
+        client.type(f"NICK {nick}", f"USER {nick} 0 * :{nick.title()} Real")
+        for channel in channels:
+            client.type(f"JOIN {channel}")
+        client.read()
+        return client
+
+    def hush(self, *clients: Client) -> None:
+        """Forget what has come for clients so far."""
+        for client in clients:
+            client.read()
