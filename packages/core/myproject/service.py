@@ -98,8 +98,7 @@ class _BoundService(Service):
         if refusals:
             self._close()
             raise CannotStart(_refusal(description, refusals[0]))
-        if not opening.called:
-            self._opening.append(opening)
+        self._opening.append(opening)
 
     def _refused_late(self, failure: Failure, description: str) -> None:
         """An endpoint that takes its time (one that asks another program for its port) has failed."""
