@@ -6,7 +6,7 @@ Three dots stand for any text: within a line, or for any number of lines. A bloc
 whose first line is a comment with a file's name is that file. All happens in the page's order, in
 one new folder.
 
-A command that runs a server in the foreground (``twistd -n``, ``twist``) is left running until its page
+A command that runs a server in the foreground (``twistd -n``, ``twist``) is left running until its section
 ends, as in a terminal of its own; what comes after it waits until it listens.
 """
 
@@ -135,18 +135,23 @@ class Page:
 
         :raises AssertionError: something did not go as printed.
         """
-        try:
-            for block in blocks(page):
-                named = _FILE.match(block.text)
-                if block.language == "console":
-                    for command in commands(block):
-                        self.do(command)
-                elif named:
-                    path = self.folder / named[1]
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(block.text, encoding="utf-8")
-        finally:
-            self.stop()
+        for section in re.split(r"^## ", page, flags=re.MULTILINE):
+            try:
+                for block in blocks(section):
+                    self.follow(block)
+            finally:
+                self.stop()
+
+    def follow(self, block: Block) -> None:
+        """Run a console block's commands, or write a file's block to its file."""
+        named = _FILE.match(block.text)
+        if block.language == "console":
+            for command in commands(block):
+                self.do(command)
+        elif named:
+            path = self.folder / named[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
 
     def do(self, command: Command) -> None:
         """Run one command, and compare what it prints."""
@@ -178,7 +183,8 @@ class Page:
             timeout=PATIENCE,
             check=False,
         )
-        return done.stdout.decode()
+        # A terminal shows no carriage return.
+        return done.stdout.decode().replace("\r\n", "\n")
 
     def serve(self, command: Command) -> str:
         """Start a server and wait until it says what the page shows; what it printed so far."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from myproject.options import Options
+from myproject.settings import ANY_TEXT, Setting
 
 __all__ = ["settings_page", "settings_table"]
 
@@ -36,14 +37,17 @@ def settings_table(options: type[Options]) -> str:
             f"`{setting.environment(options.tapname)}`",
             f"`{name}`" if setting.in_file else "no",
             f"`{default}`" if default else "none",
-            f"{setting.help} {_allowed(setting.kind.allowed, many=setting.many)}",
+            " ".join([setting.help, *_allowed(setting)]),
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _allowed(allowed: str, *, many: bool) -> str:
-    return f"Give {allowed}{', any number of times' if many else ''}."
+def _allowed(setting: Setting[object]) -> list[str]:
+    """What a person may give, as a sentence; none for text, of which all is allowed."""
+    if setting.kind.allowed == ANY_TEXT:
+        return []
+    return [f"Give {setting.kind.allowed}{', any number of times' if setting.many else ''}."]
 
 
 def settings_page(makers: Iterable[tuple[str, str, type[Options]]]) -> str:

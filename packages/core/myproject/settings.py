@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from myproject.options import Options
 
 __all__ = [
+    "ANY_TEXT",
     "Kind",
     "Setting",
     "choice",
@@ -213,8 +214,11 @@ def _parse_flag(value: str) -> bool:
         raise ValueError("it is neither true nor false") from None
 
 
+#: What a setting of text allows.
+ANY_TEXT: Final = "any text"
+
 _FLAG: Final = Kind[bool]("", "true or false", (bool, str), _parse_flag, bool)
-_TEXT: Final = Kind[str]("TEXT", "some text", (str,), str, str)
+_TEXT: Final = Kind[str]("TEXT", ANY_TEXT, (str,), str, str)
 
 
 def flag(*, help: str, default: bool = False, short: str = "") -> Setting[bool]:
@@ -248,7 +252,7 @@ def strings(*, help: str, short: str = "", metavar: str = "NAME") -> Setting[tup
     :param short: a letter for the command line.
     :param metavar: what stands for one of them in the help.
     """
-    kind = Kind[str](metavar, "some text", (str,), str, str)
+    kind = Kind[str](metavar, ANY_TEXT, (str,), str, str)
     return Setting(kind, (), help=help, short=short, many=True)
 
 
@@ -311,8 +315,13 @@ def seconds(default: float, *, help: str, minimum: float = 0.0, short: str = "")
         return number
 
     allowed = f"a number of seconds of at least {minimum:g}"
-    kind = Kind[float]("SECONDS", allowed, (float, int, str), parse, float)
+    kind = Kind[float]("SECONDS", allowed, (float, int, str), parse, _plain)
     return Setting(kind, default, help=help, short=short)
+
+
+def _plain(number: float) -> float | int:
+    """Thirty seconds are 30, not 30.0."""
+    return int(number) if number.is_integer() else number
 
 
 def choice(default: str, options: Sequence[str], *, help: str, short: str = "") -> Setting[str]:
