@@ -118,9 +118,9 @@ class InMemory(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
     @property
-    def critical(self) -> list[str]:
-        """What the log has that is critical."""
-        events = [event for event in self.log if event["log_level"].name == "critical"]
+    def errors(self) -> list[str]:
+        """The errors in the log."""
+        events = [event for event in self.log if event["log_level"].name == "error"]
         return [str(event["log_format"]).format(**event) for event in events]
 
 
@@ -248,19 +248,19 @@ class SlowEndpointTests(InMemory):
         """Stopped before it has opened, it is told to give up, which is no mistake of anyone's."""
         self.successResultOf(self.ports.stopService())
         self.assertEqual([self.opening], self.cancelled)
-        self.assertEqual(([], ""), (self.critical, self.terminal.getvalue()))
+        self.assertEqual(([], ""), (self.errors, self.terminal.getvalue()))
 
     def test_gives_up_in_its_own_words(self) -> None:
         """An endpoint may say otherwise than with CancelledError that it has given up."""
         self.opening._canceller = lambda one: one.errback(OSError("given up"))
         self.successResultOf(self.ports.stopService())
-        self.assertEqual(([], ""), (self.critical, self.terminal.getvalue()))
+        self.assertEqual(([], ""), (self.errors, self.terminal.getvalue()))
 
     def test_refused_late(self) -> None:
         """A late refusal says why in the log and on standard error, and stops the reactor."""
         self.opening.errback(OSError(errno.EACCES, "denied"))
         line = "cannot listen on onion:80: permission denied; choose another with --port"
-        self.assertEqual([line], self.critical)
+        self.assertEqual([line], self.errors)
         self.assertEqual(f"twistd: {line}\n", self.terminal.getvalue())
         # The reactor was not running yet: it stops as soon as it does.
         self.reactor.run()
@@ -373,7 +373,7 @@ class FactoryServiceTests(InMemory):
         whole, reactor = self.make(lambda log: Beside("store", log), in_use=[1])
         self.assertRaises(CannotStart, whole.startService)
         line = "cannot listen on port 1: address already in use; choose another with --port"
-        self.assertEqual([line], self.critical)
+        self.assertEqual([line], self.errors)
         self.assertEqual(f"twistd: {line}\n", self.terminal.getvalue())
         self.assertEqual(["start store", "stop store"], reactor.happened)
 
@@ -386,7 +386,7 @@ class FactoryServiceTests(InMemory):
         )
         self.assertRaises(CannotStart, whole.privilegedStartService)
         self.assertEqual(["privileged store", "open 7", "close 7"], reactor.happened)
-        self.assertEqual(1, len(self.critical))
+        self.assertEqual(1, len(self.errors))
 
     def test_restart(self) -> None:
         """All of it can be started again after it has stopped."""

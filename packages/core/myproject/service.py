@@ -106,7 +106,7 @@ class _BoundService(Service):
             # We are stopping, and told it to give up.
             return
         refusal = CannotStart(_refusal(description, failure))
-        self._log.critical("{refusal}", refusal=str(refusal))
+        self._log.error("{refusal}", refusal=str(refusal))
         refusal.report()
         # The reactor swallows SystemExit, and twistd has no say in its exit status but by signal.
         # This runs once twistd has stopped all services and removed its pidfile.
@@ -239,7 +239,9 @@ class FactoryService(MultiService):
             raise
 
     def _give_up(self, refusal: CannotStart) -> None:
-        self._log.critical("{refusal}", refusal=str(refusal))
+        # No more than "error": what is critical Twisted prints on standard error itself before
+        # logging has begun, as under twist, and the line would be there twice.
+        self._log.error("{refusal}", refusal=str(refusal))
         refusal.report()
         self.stopService()
 
