@@ -1,0 +1,467 @@
+"""
+The front door: TCPMUX (RFC 1078), one port at which a client names the service that it wants.
+
+A client sends a service's name and CRLF. The answer is a line that begins with ``+``, and from then on
+the connection is that service's; or a line that begins with ``-``, and the connection closes. To
+``HELP`` the answer is the names of all services, one to a line, and the connection closes. (RFC 7805 has
+moved the protocol to "historic": nobody found it wrong, but few used it. It does its one job well.)
+
+A connection is in one of three states, and never goes back:
+
+========  ===============================================  ===========================================
+state     what happens                                     then
+========  ===============================================  ===========================================
+NAMING    the line names a service, which takes it         ``+`` and its name; HANDED
+NAMING    the line is HELP                                 the list; CLOSING
+NAMING    the line names no service, or one that refuses   ``-`` and a reason; CLOSING
+NAMING    the line grows beyond ``NAME_LIMIT``             ``-`` and a reason; CLOSING
+NAMING    ``timeout`` passes, or the client's input ends   ``-`` and a reason; CLOSING
+CLOSING   bytes                                            are dropped
+CLOSING   the client's input ends                          close
+CLOSING   ``LINGER`` passes                                abort
+HANDED    whatever happens                                 is the service's affair, not ours
+========  ===============================================  ===========================================
+
+Rules it keeps. No bytes whatever raise an exception. No byte of the client's is ever sent back, so that
+a reply has no more than one line whatever the name was. A name line ends with CRLF, or a bare LF, as
+people at a terminal send. Names compare without case, in ASCII. The time limit is for the whole line:
+a client that sends one byte a second gains nothing by it. What came behind the name line reaches the
+service first.
+
+CLOSING exists because a socket that is closed with bytes unread is reset, and a reset may
+destroy the refusal on its way: a client that sent its data behind an unknown name would never see why. So
+on a socket our side is closed first, and the rest is read and dropped for a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet import defer
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.plugin import getPlugins
+from zope.interface import implementer
+
+from myproject.errors import SettingError
+from myproject.handover import abort, hand_over
+from myproject.interfaces import IFactoryMaker, IHasServices
+from myproject.options import COMMAND_LINE, Options, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.application.service import IService
+    from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+    from twisted.python import usage
+    from twisted.python.failure import Failure
+
+__all__ = [
+    "LINGER",
+    "NAME_LIMIT",
+    "NAME_TIMEOUT",
+    "Asked",
+    "FrontDoor",
+    "MyFactory",
+    "NameLine",
+    "Offer",
+    "TooLong",
+    "check_name",
+    "choose_offers",
+]
+
+#: The most bytes in a name, its line's end not counted. RFC 1078 says nothing; the inetd of NetBSD,
+#: FreeBSD and OpenBSD takes 256, and no client can rely on more than they take.
+NAME_LIMIT: Final = 256
+
+#: Seconds for the name line. Programs send it at once; this leaves a person at a terminal the time to
+#: type it. nginx gives a request's header 60 s, HAProxy's manual advises 5 s to 10 s, inetd waits for ever.
+NAME_TIMEOUT: Final = 30.0
+
+#: Seconds in which a client must close after our last line. nginx's lingering_timeout is 5 s.
+LINGER: Final = 5.0
+
+#: The subcommand that is the front door itself, which is not offered behind it.
+_ITSELF: Final = "myproject"
+
+_HELP: Final = b"help"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    The name line is complete.
+
+    :param name: the name in lower case, without its line's end; any bytes but LF.
+    :param rest: what came behind the line.
+    """
+
+    name: bytes
+    rest: bytes
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """The name is longer than allowed; the bytes that follow mean nothing."""
+
+
+class NameLine:
+    """
+    Reads the one line that a client begins with. Sans-IO: what it says depends on the bytes alone,
+    not on how they were cut.
+
+    :param limit: the most bytes in a name.
+    """
+
+    def __init__(self, limit: int = NAME_LIMIT) -> None:
+        self._limit = limit
+        self._held = b""
+
+    def feed(self, data: bytes) -> Asked | TooLong | None:
+        """
+        Take bytes.
+
+        :param data: what was received; any bytes, in pieces of any size.
+        :return: ``None`` while the line is incomplete. After another answer, feed no more.
+        """
+        held = self._held + data
+        line, end, rest = held.partition(b"\n")
+        # A CR may still turn out to be half of the line's end, so it does not count as yet.
+        name = line.removesuffix(b"\r")
+        if len(name) > self._limit:
+            return TooLong()
+        if end:
+            return Asked(name.lower(), rest)
+        self._held = held
+        return None
+
+
+def check_name(name: str) -> bytes:
+    """
+    Turn a service's name into what clients' names are compared with.
+
+    :param name: printable ASCII without spaces, of at most :data:`NAME_LIMIT` characters; not ``HELP``.
+    :return: the name in lower case.
+    :raises ValueError: with a clause that says why it cannot be offered.
+    """
+    if not name or not all("!" <= character <= "~" for character in name):
+        raise ValueError(f"{name!r} is not a word of printable ASCII characters")
+    if len(name) > NAME_LIMIT:
+        raise ValueError(f"{name!r} has more than {NAME_LIMIT} characters")
+    key = name.encode("ascii").lower()
+    if key == _HELP:
+        raise ValueError(f"{name!r} is what clients send to get the list of services")
+    return key
+
+
+@implementer(IHalfCloseableProtocol)
+class FrontDoor(Protocol):
+    """
+    One client at the door, until the service that it names takes over.
+
+    :param door: the factory that made it.
+    :param address: the client's, for the service's factory.
+    """
+
+    factory: MyFactory
+    _log = Logger()
+
+    def __init__(self, door: MyFactory, address: IAddress | None) -> None:
+        self.factory = door
+        self._address = address
+        self._line: NameLine | None = NameLine()
+        self._timer: Any = None
+
+    def connectionMade(self) -> None:
+        """Give the client its time."""
+        self._timer = self.factory.clock.callLater(self.factory.timeout, self._expire)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read on towards the end of the name line; drop bytes once the connection is closing."""
+        if self._line is None:
+            return
+        said = self._line.feed(data)
+        if isinstance(said, TooLong):
+            self._close(b"-the service name is too long; the limit is %d bytes\r\n" % NAME_LIMIT)
+        elif said is not None:
+            self._serve(said)
+
+    def _serve(self, asked: Asked) -> None:
+        offered = self.factory.offered
+        if asked.name == _HELP:
+            names = [f"{name}\r\n".encode("ascii") for name, _ in offered.values()]
+            self._close(b"".join(names))
+            return
+        if asked.name not in offered:
+            self._close(b"-no such service; HELP lists them\r\n")
+            return
+        name, factory = offered[asked.name]
+        try:
+            new = factory.buildProtocol(cast("IAddress", self._address))
+        except Exception:
+            self._log.failure("the service {name} failed to take a connection", name=name)
+            self._close(b"-the service has failed; try again later\r\n")
+            return
+        if new is None:
+            self._close(b"-the service takes no more connections now; try again later\r\n")
+            return
+        self._line = None
+        self._timer.cancel()
+        transport: Any = self.transport
+        transport.write(f"+{name}\r\n".encode("ascii"))
+        hand_over(self, new, asked.rest, self.factory.clock)
+
+    def _expire(self) -> None:
+        if self._line is not None:
+            self._close(b"-no service was named in time\r\n")
+        else:
+            abort(self.transport)
+
+    def _close(self, reply: bytes, *, at_once: bool = False) -> None:
+        """
+        Send a last line and close.
+
+        :param at_once: whether the client will send no more, so that there is nothing to drop.
+        """
+        self._line = None
+        if self._timer.active():
+            self._timer.cancel()
+        # TLS waits for the peer's consent to close, a socket for its window: neither for ever.
+        self._timer = self.factory.clock.callLater(LINGER, self._expire)
+        transport: Any = self.transport
+        transport.write(reply)
+        # Only on a socket of our own: TLS passes loseWriteConnection on to the socket underneath.
+        ours = getattr(transport, "protocol", None) is self
+        half = bool(IHalfCloseableDescriptor.providedBy(transport))
+        if ours and half and not at_once:
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all it will send: refuse it if it named no service, and close."""
+        if self._line is not None:
+            self._close(b"-no service was named\r\n", at_once=True)
+        else:
+            cast("Any", self.transport).loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed; the client's bytes are dropped until it closes too."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 (Twisted's)
+        """Forget the clock; a service that took over hears of the loss in our place."""
+        self._line = None
+        if self._timer.active():
+            self._timer.cancel()
+
+
+@implementer(IHasServices)
+class MyFactory(Factory):
+    """
+    The factory of the front door, for the core, or for any endpoint or ``internet.TCPServer``.
+
+    It starts and stops the factories behind it as it is started and stopped. The further services
+    that they need (:class:`~myproject.interfaces.IHasServices`) are handed to whoever asks with
+    :meth:`services`; if nobody asks before the first port opens, the factory runs them itself.
+
+    :param services: what to offer, a factory for each name; by default every sibling installed, each
+        with the settings of its own environment variables. They are found when they are first needed.
+    :param timeout: seconds in which a client must name a service.
+    :param clock: tells the time; the reactor by default, looked up when it is first needed.
+    :param beside: further services to run beside the ports, made when they are asked for.
+    :raises ValueError: a name cannot be offered, or two differ in case only.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, IProtocolFactory] | None = None,
+        *,
+        timeout: float = NAME_TIMEOUT,
+        clock: IReactorTime | None = None,
+        beside: Callable[[], Iterable[IService]] = tuple,
+    ) -> None:
+        self.timeout = timeout
+        self._clock = clock
+        self._beside = beside
+        self._offered = None if services is None else _by_key(services)
+        self._services_taken = False
+        self._running: list[IService] = []
+        self._started: list[IProtocolFactory] = []
+
+    @property
+    def clock(self) -> IReactorTime:
+        """What tells the time."""
+        if self._clock is None:
+            from twisted.internet import reactor
+
+            self._clock = cast("IReactorTime", reactor)
+        return self._clock
+
+    @property
+    def offered(self) -> Mapping[bytes, tuple[str, IProtocolFactory]]:
+        """
+        What is offered: by its name in lower case, the name as clients see it, and its factory.
+
+        :raises SettingError: a sibling's settings are not valid.
+        """
+        if self._offered is None:
+            self._offered = _by_key({one.name: one.make() for one in choose_offers()})
+        return self._offered
+
+    def services(self) -> list[IService]:
+        """The further services of this factory and of all those behind it, in the order to start them."""
+        self._services_taken = True
+        found = list(self._beside())
+        for _, factory in self.offered.values():
+            provider = IHasServices(factory, None)
+            if provider is not None:
+                found.extend(provider.services())
+        return found
+
+    def buildProtocol(self, addr: IAddress | None) -> FrontDoor:  # type: ignore[override]
+        """
+        Receive a client.
+
+        :param addr: its address.
+        """
+        return FrontDoor(self, addr)
+
+    def startFactory(self) -> None:
+        """
+        Start the factories behind this one, as the first port opens.
+
+        :raises SettingError: a sibling's settings are not valid.
+        :raises Exception: what one of them raises; those started before it are stopped again.
+        """
+        try:
+            if not self._services_taken:
+                for service in self.services():
+                    self._running.append(service)
+                    service.privilegedStartService()
+                    service.startService()
+            for _, factory in self.offered.values():
+                factory.doStart()
+                self._started.append(factory)
+        except BaseException:
+            self.stopFactory()
+            raise
+
+    def stopFactory(self) -> None:
+        """Stop the factories behind this one, as the last port closes."""
+        while self._started:
+            self._started.pop().doStop()
+        while self._running:
+            self._services_taken = False
+            stopping = defer.maybeDeferred(self._running.pop().stopService)
+            stopping.addErrback(self._stop_failed)
+
+    def _stop_failed(self, failure: Failure) -> None:
+        Logger().failure("a service beside the front door did not stop", failure=failure)
+
+
+def _by_key(
+    services: Mapping[str, IProtocolFactory],
+) -> dict[bytes, tuple[str, IProtocolFactory]]:
+    found: dict[bytes, tuple[str, IProtocolFactory]] = {}
+    for name, factory in services.items():
+        key = check_name(name)
+        if key in found:
+            raise ValueError(f"{name!r} and {found[key][0]!r} differ in case only")
+        found[key] = (name, factory)
+    return found
+
+
+@dataclass(frozen=True)
+class Offer:
+    """
+    An installed subcommand that the front door offers, its settings resolved.
+
+    :param maker: the plugin.
+    :param options: an instance of its options, validated.
+    """
+
+    maker: IFactoryMaker
+    options: usage.Options
+
+    @property
+    def name(self) -> str:
+        """The name under which it is offered."""
+        return self.maker.tapname
+
+    def make(self) -> IProtocolFactory:
+        """Make its factory."""
+        return self.maker.makeFactory(self.options)
+
+
+def choose_offers(
+    names: Sequence[str] = (),
+    *,
+    source: str = COMMAND_LINE,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Offer]:
+    """
+    Find the installed subcommands to offer, and resolve the settings of each.
+
+    A subcommand has no command line of its own here: its settings come from its environment variables,
+    its own table in the configuration file, and its defaults.
+
+    :param names: which to offer; none for this project's own.
+    :param source: where the names came from, for errors.
+    :param config: the configuration file, if any.
+    :param environ: the environment; the process's own by default.
+    :raises SettingError: a name is not to be had, or a subcommand's settings are not valid.
+    """
+    makers = {maker.tapname: maker for maker in getPlugins(IFactoryMaker)}
+    makers.pop(_ITSELF, None)
+    chosen = dict.fromkeys(names)
+    if not chosen:
+        chosen = dict.fromkeys(sorted(name for name in makers if name.startswith(f"{_ITSELF}-")))
+
+    def refuse(problem: str, remedy: str) -> SettingError:
+        return SettingError("--offer", source, problem, remedy)
+
+    taken: dict[bytes, str] = {}
+    offers = []
+    for name in chosen:
+        if name == _ITSELF:
+            raise refuse(f"{name} is the front door itself", "name what is behind it")
+        if name not in makers:
+            installed = ", ".join(sorted(makers)) or "nothing that is installed can be offered"
+            raise refuse(
+                f"no installed subcommand that can be offered is named {name!r}"
+                f"{nearest(name, makers)}",
+                f"choose from: {installed}",
+            )
+        try:
+            key = check_name(name)
+        except ValueError as error:
+            raise refuse(str(error), "leave it out") from None
+        if key in taken:
+            raise refuse(f"{name!r} and {taken[key]!r} differ in case only", "leave one out")
+        taken[key] = name
+        try:
+            options = _resolve(makers[name], config, environ)
+        except SettingError:
+            raise
+        except (Exception, SystemExit) as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise refuse(f"{name} cannot be offered: {words}", "mend it or leave it out") from error
+        offers.append(Offer(makers[name], options))
+    return offers
+
+
+def _resolve(
+    maker: IFactoryMaker, config: Path | None, environ: Mapping[str, str] | None
+) -> usage.Options:
+    kind: Any = maker.options
+    if isinstance(kind, type) and issubclass(kind, Options):
+        ours = kind(environ)
+        ours.resolve(config)
+        return ours
+    options: usage.Options = kind()
+    options.parseOptions([])
+    return options
