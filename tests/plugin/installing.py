@@ -61,6 +61,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+def _environ(**more: str) -> dict[str, str]:
+    """The environment, without what would show Twisted another copy of the project."""
+    environ = clean_environment(**more)
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        environ.pop(name, None)
+    return environ
+
+
 def run(
     *words: str | Path, cwd: Path | None = None, seconds: float = _LONG
 ) -> subprocess.CompletedProcess[str]:
@@ -75,7 +83,7 @@ def run(
     done = subprocess.run(
         [str(word) for word in words],
         cwd=cwd or _folder(),
-        env=clean_environment(**WIDE),
+        env=_environ(**WIDE),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -275,7 +283,7 @@ class Environment:
             process = subprocess.Popen(
                 self.command("twistd", "-n", "--pidfile=", *words, restricted=restricted),
                 cwd=folder,
-                env=clean_environment(),
+                env=_environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -115,6 +115,10 @@ class ExportTests(SynchronousTestCase):
             description = IServiceMaker(maker).description
             self.assertEqual((True, 1), (bool(description), len(description.splitlines())))
 
+    def test_a_cache_of_it_is_refused_once_it_or_the_makers_class_has_changed(self) -> None:
+        stamp = import_module(DROPIN).__doc__
+        self.assertEqual((DROPIN, "myproject.maker"), getattr(stamp, "modules", None))
+
     def test_no_init_file_hides_twisted_from_the_dropin_or_the_dropin_from_twisted(self) -> None:
         """With one, this folder would be another ``twisted``, and not a place for its plugins."""
         self.assertEqual([], list((ROOT / "twisted").rglob("__init__.py*")))
