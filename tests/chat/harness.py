@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
@@ -27,12 +28,17 @@ class Transport(StringTransport):
     def __init__(self) -> None:
         super().__init__()
         self.no_delay = False
+        self.cut = False
         self.writes: list[bytes] = []
         directlyProvides(self, ITCPTransport)
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         super().write(data)
+
+    def abortConnection(self) -> None:
+        self.cut = True
+        super().abortConnection()
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
@@ -102,7 +108,9 @@ class Chat:
 
     def connect(self) -> Client:
         """Open a connection."""
-        return Client(self, self.factory.buildProtocol(None))
+        protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.168.1.1", 54321))
+        assert isinstance(protocol, ChatProtocol)
+        return Client(self, protocol)
 
     def join(self, nick: str, *channels: str, caps: str = "") -> Client:
         """Open a connection, register and join; what came of that is read and gone."""

@@ -47,7 +47,9 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(b"", splitter.held)
 
     def test_510_bytes_are_a_line_and_511_are_too_many(self) -> None:
-        self.assertEqual([b"a" * 510, None, b"b"], whole(b"a" * 510 + b"\r\n" + b"a" * 511 + b"\nb\n"))
+        self.assertEqual(
+            [b"a" * 510, None, b"b"], whole(b"a" * 510 + b"\r\n" + b"a" * 511 + b"\nb\n")
+        )
 
     def test_4094_bytes_of_tags_come_on_top_and_4095_are_too_many(self) -> None:
         good = b"@" + b"t" * 4094 + b" " + b"a" * 510
@@ -68,7 +70,9 @@ class LineTests(SynchronousTestCase):
 
     @settings(deadline=None, max_examples=300)
     @given(STREAMS, st.data())
-    def test_cuts_do_not_matter_and_memory_is_bounded(self, stream: bytes, data: st.DataObject) -> None:
+    def test_cuts_do_not_matter_and_memory_is_bounded(
+        self, stream: bytes, data: st.DataObject
+    ) -> None:
         cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12).map(sorted))
         splitter = LineSplitter()
         events: list[bytes | None] = []

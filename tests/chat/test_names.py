@@ -27,7 +27,18 @@ class NameTests(SynchronousTestCase):
     def test_nicks(self) -> None:
         for good in (b"a", b"A-1", b"[x]", b"`^_{|}\\", b"n" * 30):
             self.assertTrue(is_nick(good), good)
-        for bad in (b"", b"1a", b"-a", b"a b", b"a!b", b"#a", b"n" * 31, "é".encode(), b"a,b", b"*"):
+        for bad in (
+            b"",
+            b"1a",
+            b"-a",
+            b"a b",
+            b"a!b",
+            b"#a",
+            b"n" * 31,
+            "é".encode(),
+            b"a,b",
+            b"*",
+        ):
             self.assertFalse(is_nick(bad), bad)
 
     def test_channels(self) -> None:

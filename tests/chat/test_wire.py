@@ -48,9 +48,7 @@ WORDS = without(b" :") | st.builds(lambda a, b: a + b":" + b, without(b" :"), wi
 TAG_NAMES = without(b" ;=")
 TAG_VALUES = st.binary(max_size=12).map(lambda value: value.replace(b"\0", b""))
 MESSAGES = st.builds(
-    lambda command, middles, last, source, tags: Message(
-        command, (*middles, *last), source, tags
-    ),
+    lambda command, middles, last, source, tags: Message(command, (*middles, *last), source, tags),
     without(b" :@"),
     st.lists(WORDS, max_size=4).map(tuple),
     st.lists(st.just(b"") | without(b"") | st.just(b":) x"), max_size=1).map(tuple),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport, ITransport
+from twisted.internet.interfaces import IPushProducer, ITCPTransport, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,11 +38,9 @@ class ChatProtocol(Protocol):
     """
     One connection.
 
-    :ivar factory: the server it is a connection of.
     :ivar session: the conversation, from `connectionMade` on.
     """
 
-    factory: ChatFactory
     transport: ITransport
     session: Session
 
@@ -54,10 +52,11 @@ class ChatProtocol(Protocol):
         here = self.transport.getHost()
         host, port = getattr(here, "host", None), getattr(here, "port", None)
         reached = (host, port) if isinstance(host, str) and isinstance(port, int) else None
+        factory = cast("ChatFactory", self.factory)
         address = getattr(self.transport.getPeer(), "host", None)
-        self.session = self.factory.server.connect(self, str(address or "localhost"), reached)
+        self.session = factory.server.connect(self, str(address or "localhost"), reached)
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
-        self.factory.watch()
+        factory.watch()
 
     def dataReceived(self, data: bytes) -> None:
         """Hand bytes to the session."""
@@ -110,6 +109,7 @@ class ChatFactory(Factory):
     """
 
     noisy = False
+    protocol = ChatProtocol
 
     def __init__(
         self,
@@ -133,12 +133,6 @@ class ChatFactory(Factory):
 
     def _now(self) -> float:
         return self.clock.seconds()
-
-    def buildProtocol(self, _addr: IAddress | None) -> ChatProtocol:
-        """Make the protocol of a new connection."""
-        protocol = ChatProtocol()
-        protocol.factory = self
-        return protocol
 
     def stopFactory(self) -> None:
         """Say goodbye to everybody: the last port has closed."""

@@ -69,7 +69,7 @@ class Link(Protocol):
         """Send lines, each with its CR LF; never blocks."""
 
     def close(self) -> None:
-        """Close once everything has been sent; may be called again."""
+        """Close once everything has been sent; called once."""
 
     def abort(self) -> None:
         """Close now."""
@@ -96,6 +96,7 @@ class Session:
     """
 
     __slots__ = (
+        "_closing",
         "_doomed",
         "_gone",
         "_heard",
@@ -145,6 +146,7 @@ class Session:
         self._pinged: float | None = None
         self._introduced = False
         self._doomed = False
+        self._closing = False
         self._gone = False
 
     # In
@@ -191,14 +193,16 @@ class Session:
     def _introduce(self) -> None:
         """Tell a person who is here without an IRC client what to do; once in a connection."""
         self._introduced = True
-        by_hand = b"type NICK and a name, then USER x 0 * :x"
-        client = b"an IRC client such as irssi, WeeChat or HexChat"
+        example = b""
         if self._reached is not None:
             host, port = self._reached
-            client += f" (irssi -c {host} -p {port})".encode("ascii", "replace")
-        network = self.server.settings.network_name
-        text = b"This is %b, a chat server that speaks IRC. Connect with %b, or %b."
-        self.say(b"NOTICE", b"*", text=text % (network, client, by_hand))
+            example = f" (irssi -c {host} -p {port})".encode("ascii", "replace")
+        text = (
+            b"This is %b, a chat server that speaks IRC. Connect with an IRC client such as irssi%b,"
+            b" WeeChat or HexChat; or go on by hand: type NICK yourname,"
+            b" then USER yourname 0 * :Your Name"
+        )
+        self.say(b"NOTICE", b"*", text=text % (self.server.settings.network_name, example))
 
     # Out
 
@@ -254,7 +258,8 @@ class Session:
             pending, self._pending = self._pending, []
             self._queued = 0
             self._link.send(pending)
-        if self.state is State.CLOSED:
+        if self.state is State.CLOSED and not self._closing:
+            self._closing = True
             self._link.close()
 
     def choke(self) -> None:

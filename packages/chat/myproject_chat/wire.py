@@ -137,8 +137,7 @@ def format_message(message: Message) -> bytes:
         that is empty or contains a space, a parameter before the last that is empty, contains a
         space or begins with a colon, a NUL, CR or LF outside a tag's value, and the like.
     """
-    *middles, last = message.params or (None,)
-    words = [message.command, *(middle for middle in middles if middle is not None)]
+    words = [message.command, *message.params[:-1]]
     if message.source is not None:
         _check_word("source", message.source, colon=True)
     for index, word in enumerate(words):
@@ -146,7 +145,7 @@ def format_message(message: Message) -> bytes:
     if message.command[:1] == b"@" and message.source is None and not message.tags:
         raise ValueError(f"a command cannot begin with '@': {message.command!r}")
     line = b" ".join(words)
-    if last is not None:
+    for last in message.params[-1:]:
         _check_bytes("last parameter", last)
         plain = last and last[0] != _COLON and b" " not in last
         line += (b" " if plain else b" :") + last

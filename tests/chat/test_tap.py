@@ -1,0 +1,65 @@
+"""``twistd myproject-chat``: what can be set, and what is refused."""
+
+from __future__ import annotations
+
+from subprocess import run
+from sys import executable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from myproject import SettingError
+from myproject_chat import Settings
+from myproject_chat.tap import Options, makeFactory
+
+
+def options(**environ: str) -> Options:
+    made = Options({f"MYPROJECT_CHAT_{name}": value for name, value in environ.items()})
+    made.resolve()
+    return made
+
+
+class OptionsTests(SynchronousTestCase):
+    def test_the_defaults_are_those_of_the_server(self) -> None:
+        self.assertEqual(("6667",), options().port)
+        self.assertEqual(Settings(), makeFactory(options()).server.settings)
+
+    def test_every_setting_reaches_the_server(self) -> None:
+        made = makeFactory(
+            options(
+                SERVER_NAME="irc.test",
+                NETWORK_NAME="Net",
+                MOTD="é",
+                REGISTRATION_TIMEOUT="7",
+                PING_INTERVAL="8",
+                PING_TIMEOUT="9",
+                SENDQ="20000",
+                MAX_CHANNELS="3",
+            )
+        )
+        self.assertEqual(
+            Settings(
+                server_name=b"irc.test",
+                network_name=b"Net",
+                motd="é".encode(),
+                registration_timeout=7,
+                ping_interval=8,
+                ping_timeout=9,
+                sendq=20000,
+                max_channels=3,
+            ),
+            made.server.settings,
+        )
+
+    def test_names_that_would_break_every_line_are_refused(self) -> None:
+        for bad in ("nodot", "a b.c", ":a.b", "é.b", ".", "a." + "b" * 62, ""):
+            self.assertRaises(SettingError, options, SERVER_NAME=bad)
+        for bad in ("", "a b", ":a", "é", "n" * 64, "-"):
+            self.assertRaises(SettingError, options, NETWORK_NAME=bad)
+
+    def test_no_reactor_is_installed_by_making_a_factory(self) -> None:
+        code = (
+            "import sys; from myproject_chat.tap import Options, makeFactory; o = Options({});"
+            " o.resolve(); makeFactory(o).buildProtocol(None);"
+            " sys.exit('twisted.internet.reactor' in sys.modules)"
+        )
+        self.assertEqual(0, run([executable, "-c", code], check=False).returncode)
