@@ -30,6 +30,7 @@ __all__ = [
     "PATIENCE",
     "Daemon",
     "Running",
+    "ask",
     "clean_environment",
     "connect",
     "exchange",
@@ -124,6 +125,27 @@ def exchange(port: int, data: bytes, host: str = "127.0.0.1") -> bytes:
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def ask(port: int, data: bytes, marker: bytes, host: str = "127.0.0.1") -> bytes:
+    """
+    Send the data and return what comes back, as soon as it has the marker in it.
+
+    :param port: the port.
+    :param data: few enough bytes to fit the buffers between.
+    :param marker: what the answer is known by.
+    :param host: an address of either family.
+    :raises AssertionError: the peer closed the connection before the marker came.
+    """
+    answer = b""
+    with connect(port, host) as client:
+        client.sendall(data)
+        while marker not in answer:
+            more = client.recv(65536)
+            if not more:
+                raise AssertionError(f"no {marker!r} in {answer!r}")
+            answer += more
+    return answer
 
 
 def _accepts(port: int, host: str) -> bool:
