@@ -68,7 +68,7 @@ def hand_over(old: Protocol, new: IProtocol, rest: bytes, clock: IReactorTime) -
         # TLS told the old protocol that its handshake is complete, and tells it once.
         listener: Any = IHandshakeListener(new, None)
         encrypted = bool(INegotiated.providedBy(transport))
-        if listener is not None and encrypted and not transport.disconnecting:
+        if listener is not None and encrypted and not _is_closing(transport):
             listener.handshakeCompleted()
     except BaseException:
         if waiting is not None:
@@ -85,6 +85,12 @@ def abort(transport: Any) -> None:
     :param transport: an ``ITransport``; those that are sockets have ``abortConnection``.
     """
     getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+def _is_closing(transport: Any) -> bool:
+    """Whether a transport has been told to close, or has closed."""
+    connected = getattr(transport, "connected", True)
+    return not connected or bool(getattr(transport, "disconnecting", False))
 
 
 class _Seat:
@@ -187,10 +193,9 @@ class _Waiting(Protocol):
 
     def unhook(self) -> None:
         """Give the transport its own methods back."""
-        if self._hooked:
-            self._hooked = False
-            for name in self._own:
-                delattr(self.transport, name)
+        self._hooked = False
+        for name in self._own:
+            delattr(self.transport, name)
 
     def _pauseProducing(self) -> None:
         self._paused = True
@@ -209,9 +214,7 @@ class _Waiting(Protocol):
 
     @property
     def _closing(self) -> bool:
-        transport: Any = self.transport
-        gone = not getattr(transport, "connected", True)
-        return self._aborted or gone or bool(transport.disconnecting)
+        return self._aborted or _is_closing(self.transport)
 
     def settle(self) -> None:
         """The new protocol is connected: deliver the bytes, or take the seat until it wants them."""
