@@ -135,7 +135,7 @@ class ChatFactory(Factory):
         return self.clock.seconds()
 
     def stopFactory(self) -> None:
-        """Say goodbye to everybody: the last port has closed."""
+        """Say goodbye to everybody: the last port has closed. Nothing here waits for it to arrive."""
         self.server.shut_down(b"The server is shutting down")
         self.server.flush()
 
