@@ -57,6 +57,17 @@ def ours(listed: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in listed.items() if name.startswith("myproject")}
 
 
+@functools.cache
+def installed(form: str, installer: str, copy: str = "kept") -> Environment:
+    """An environment with the project in it; those who would spoil it ask for a copy of their own."""
+    environment = Environment(f"{form}-{installer}-{copy}", installer)
+    if form == "editable":
+        environment.install("--editable", checkout(f"{installer}-{copy}"))
+    else:
+        environment.install(getattr(release(NEW), form))
+    return environment
+
+
 def cached(environment: Environment) -> os.stat_result:
     """What is known of the cache's file."""
     return (environment.plugins / "dropin.cache").stat()
@@ -122,22 +133,13 @@ class _InstallationTests(_Base):
     form: ClassVar[str]
     installer: ClassVar[str]
 
-    def install(self, suffix: str = "") -> Environment:
-        name = f"{self.form}-{self.installer}{suffix}"
-        environment = Environment(name, self.installer)
-        if self.form == "editable":
-            environment.install("--editable", checkout(name))
-        else:
-            environment.install(getattr(release(NEW), self.form))
-        return environment
-
     def test_both_tools_list_the_subcommands_with_their_descriptions(self) -> None:
-        environment = self.install()
+        environment = installed(self.form, self.installer)
         for tool in TOOLS:
             self.assertEqual(described(), ours(environment.listed(tool)), tool)
 
     def test_echo_serves_and_ends_when_asked(self) -> None:
-        environment, port = self.install("-serves"), free_port()
+        environment, port = installed(self.form, self.installer), free_port()
         server = environment.start(self, "myproject-echo", "--port", str(port)).wait_for_port(port)
         self.assertEqual(DATA, exchange(port, DATA))
         # twistd ends in an orderly way, then by the signal itself, so that others see the cause.
@@ -145,7 +147,7 @@ class _InstallationTests(_Base):
         self.assertNotIn("Traceback", server.log)
 
     def test_nothing_is_left_once_it_is_uninstalled(self) -> None:
-        environment = self.install("-uninstalled")
+        environment = installed(self.form, self.installer, copy="doomed")
         self.assertEqual(described(), ours(environment.listed("twistd")))
         environment.uninstall()
         for tool in TOOLS:
@@ -161,7 +163,7 @@ class WheelByPipTests(_InstallationTests, SynchronousTestCase):
     form, installer = "wheel", "pip"
 
     def test_echo_serves_in_the_background_too(self) -> None:
-        environment, port = self.install("-daemon"), free_port()
+        environment, port = installed(self.form, self.installer), free_port()
         daemon = environment.start_daemon(self, "myproject-echo", "--port", str(port))
         daemon.wait_for_port(port)
         self.assertEqual(DATA, exchange(port, DATA))
