@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import defer
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
@@ -16,10 +18,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.portforward import ProxyFactory
+from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import alsoProvides, implementer
 
+from myproject.frontdoor import MyFactory
 from myproject.handover import abort, hand_over
 
 BYE = Failure(ConnectionDone("bye"))
@@ -399,3 +404,39 @@ class AbortTests(SynchronousTestCase):
         transport = Polite()
         abort(transport)
         self.assertTrue(transport.closed)
+
+
+class SocketTests(TestCase):
+    """On real sockets, to a protocol of Twisted's that pauses until it has a peer."""
+
+    @defer.inlineCallbacks
+    def test_twisteds_own_forwarder_gets_every_byte(self) -> Any:
+        from twisted.internet import reactor
+
+        real = cast("Any", reactor)
+        ports = [real.listenTCP(0, Factory.forProtocol(Echo), interface="127.0.0.1")]
+        forward = ProxyFactory("127.0.0.1", ports[0].getHost().port)
+        door = MyFactory({"forward": forward})
+        ports.append(real.listenTCP(0, door, interface="127.0.0.1"))
+        payload = bytes(range(256)) * 1000
+        done: defer.Deferred[bytes] = defer.Deferred()
+
+        class Client(Protocol):
+            got = b""
+
+            def dataReceived(self, data: bytes) -> None:
+                self.got += data
+                if len(self.got) == len(b"+forward\r\n" + payload):
+                    self.transport.loseConnection()  # type: ignore[union-attr]
+
+            def connectionLost(self, _reason: Failure = connectionDone) -> None:
+                done.callback(self.got)
+
+        client = Client()
+        endpoint = TCP4ClientEndpoint(real, "127.0.0.1", ports[1].getHost().port)
+        yield connectProtocol(endpoint, client)
+        client.transport.write(b"forward\r\n" + payload)  # type: ignore[union-attr]
+        got = yield done
+        self.assertEqual(b"+forward\r\n" + payload, got)
+        for port in ports:
+            yield port.stopListening()
