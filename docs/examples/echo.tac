@@ -1,3 +1,4 @@
+# echo.tac
 """An echo server as a Twisted application configuration; run it with ``twistd -ny echo.tac``."""
 
 from twisted.application.service import Application, IServiceMaker

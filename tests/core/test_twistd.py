@@ -443,6 +443,11 @@ class MistakeTests(EndToEnd):
 class TacTests(EndToEnd):
     """The ``.tac`` file in the documentation."""
 
+    def test_on_the_page(self) -> None:
+        """The page about .tac files shows this one."""
+        page = ROOT / "docs" / "how-to" / "tac-file.md"
+        self.assertIn(f"```python\n{TAC.read_text()}```", page.read_text())
+
     def test_foreground(self) -> None:
         """``twistd -ny`` runs it, with the settings that the environment has."""
         port = free_port()

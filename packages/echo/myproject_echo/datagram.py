@@ -32,6 +32,9 @@ class EchoDatagramProtocol(DatagramProtocol):
 
     transport: IUDPTransport
 
+    # The ports say in the log when they open and close.
+    noisy = False
+
     def __init__(self, own_ports: set[int]) -> None:
         self.own_ports = own_ports
 

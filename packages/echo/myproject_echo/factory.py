@@ -30,6 +30,9 @@ class EchoFactory(Factory):
 
     protocol = EchoProtocol
 
+    # The ports say in the log when they open and close.
+    noisy = False
+
     def __init__(self, udp_ports: Sequence[str] = ()) -> None:
         self.udp_ports = tuple(udp_ports)
 
