@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from hypothesis import given
@@ -308,6 +309,20 @@ class CloseTests(DoorCase):
         self.assertEqual(b"-no service was named in time\r\n", transport.value())
 
 
+def self_signed() -> Any:
+    """A key, and a certificate that it has signed itself."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    return key, builder.sign(key, hashes.SHA256())
+
+
 class TlsTests(SynchronousTestCase):
     """The same over TLS, in memory."""
 
@@ -322,12 +337,15 @@ class TlsTests(SynchronousTestCase):
         del OpenSSL
 
     def setUp(self) -> None:
-        from twisted.internet.ssl import CertificateOptions, KeyPair
+        from OpenSSL import crypto
+        from twisted.internet.ssl import CertificateOptions
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
-        key = KeyPair.generate()
-        certificate = key.selfSignedCert(1, CN="localhost")
-        options = CertificateOptions(privateKey=key.original, certificate=certificate.original)
+        key, certificate = self_signed()
+        options = CertificateOptions(
+            privateKey=crypto.PKey.from_cryptography_key(key),
+            certificate=crypto.X509.from_cryptography(certificate),
+        )
         self.clock = Clock()
         self.keepers = KeeperFactory()
         door = MyFactory({"echo": self.keepers}, clock=cast("Any", self.clock))
@@ -355,10 +373,16 @@ class TlsTests(SynchronousTestCase):
                     end.dataReceived(data)
                     self.clock.advance(0)
 
-    def test_a_service_takes_the_connection_and_every_byte(self) -> None:
-        self.client.write(b"echo\r\nand")
-        self.client.write(b" more")
+    def ask(self) -> None:
+        """Name the service, with bytes behind the name, and more in a record that arrives with it."""
         self.pump()
+        for record in (b"echo\r\nand", b" more"):
+            self.client.write(record)
+            self.clock.advance(0)
+        self.pump()
+
+    def test_a_service_takes_the_connection_and_every_byte(self) -> None:
+        self.ask()
         [keeper] = self.keepers.made
         self.assertEqual(b"and more", keeper.got)
         self.assertIs(keeper, self.server.wrappedProtocol)
@@ -369,11 +393,8 @@ class TlsTests(SynchronousTestCase):
         self.assertEqual((b"and more to come", 1), (keeper.got, keeper.losses))
 
     def test_bytes_wait_for_a_service_that_pauses(self) -> None:
-        self.client.write(b"echo\r\nand")
-        self.client.write(b" more")
         self.patch(Keeper, "connectionMade", lambda keeper: keeper.transport.pauseProducing())
-        self.client.wrappedProtocol.connectionMade = lambda: None
-        self.pump()
+        self.ask()
         [keeper] = self.keepers.made
         self.assertEqual(b"", keeper.got)
         keeper.transport.resumeProducing()  # type: ignore[union-attr]

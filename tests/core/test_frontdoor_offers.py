@@ -321,7 +321,7 @@ class TapTests(OfferCase):
 
     def test_hosted_services_are_made_when_they_are_asked_for(self) -> None:
         file = Path(self.mktemp())
-        file.write_text('[services.one]\nplugin = "portforward"\n')
+        file.write_text('[services.one]\nplugin = "portforward"\narguments = ["-p", "tcp:0"]')
         factory = tap.makeFactory(self.options("--services", str(file)))
         [hosted] = factory.services()
         self.assertIsInstance(hosted, HostedServices)
