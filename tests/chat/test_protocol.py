@@ -64,6 +64,14 @@ class FactoryTests(SynchronousTestCase):
         chat.wait(3)
         self.assertEqual(1, len(chat.clock.getDelayedCalls()))
 
+    def test_a_flush_between_turns_takes_nothing_from_the_next(self) -> None:
+        chat = Chat()
+        client = chat.connect()
+        client.feed(b"PING 1\r\n")
+        chat.server.flush()
+        client.feed(b"PING 2\r\n")
+        self.assertEqual(2, len(client.read()))
+
     def test_when_its_ports_have_closed_everybody_is_told(self) -> None:
         chat = Chat()
         al, guest = chat.join("al", "#a"), chat.connect()

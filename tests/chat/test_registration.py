@@ -175,6 +175,15 @@ class ConnectionTests(SynchronousTestCase):
             al.vanish(cleanly=cleanly)
             self.assertEqual([f":al!~al@192.168.1.1 QUIT :{words}"], bo.read())
 
+    def test_losing_a_connection_that_was_closed_is_no_news(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", "#a"), chat.join("bo", "#a")
+        al.type("QUIT")
+        bo.read()
+        al.vanish()
+        self.assertEqual([], bo.read())
+        self.assertEqual(1, len(chat.server.wheel))
+
     def test_losing_an_unregistered_connection_is_told_to_nobody(self) -> None:
         chat = Chat()
         bo = chat.join("bo")

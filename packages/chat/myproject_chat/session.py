@@ -352,10 +352,9 @@ class Session:
     def _tick_registered(self, now: float) -> float | None:
         settings = self.server.settings
         if self._pinged is not None and self._heard < self._pinged:
-            if now >= self._pinged + settings.ping_timeout:
-                self.close(b"Ping timeout: %d seconds" % (now - self._heard))
-                return None
-            return self._pinged + settings.ping_timeout
+            # The wheel asks again at the end of the ping timeout, never before.
+            self.close(b"Ping timeout: %d seconds" % (now - self._heard))
+            return None
         if now < self._heard + settings.ping_interval:
             return self._heard + settings.ping_interval
         self._pinged = now
