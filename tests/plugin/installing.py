@@ -62,9 +62,13 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def _environ(**more: str) -> dict[str, str]:
-    """The environment, without what would show Twisted another copy of the project."""
+    """
+    The environment, without what would show Twisted another copy of the project.
+
+    Bytecode is written, as it is for most people: it is one more thing that may be out of date, or left.
+    """
     environ = clean_environment(**more)
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+    for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"):
         environ.pop(name, None)
     return environ
 
