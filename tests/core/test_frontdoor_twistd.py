@@ -91,11 +91,11 @@ class HostedTests(TwistdCase):
             (64, ("webb", []), "service 'bad': no plugin named 'webb' is installed"),
             (64, ("web", ["--pth", "x"]), "service 'bad': option --pth not recognized"),
             (64, ("myproject-echo", ["-p", "x"]), "service 'bad': myproject-echo: --port, from"),
-            (69, ("portforward", ["-d", "x"]), "service 'bad' of .* cannot be made: ValueError"),
+            (69, ("portforward", ["-d", "x"]), "service 'bad' cannot be made: ValueError"),
             (
                 69,
                 ("portforward", ["--port", f"tcp:{taken}"]),
-                f"service 'bad' of .* cannot start: .*:{taken}: address already in use",
+                f"service 'bad' cannot start: .*:{taken}: address already in use",
             ),
         ):
             self.write(good=good, bad=bad)
@@ -114,7 +114,7 @@ class HostedTests(TwistdCase):
         done = run(*DOOR, *words, cwd=self.folder)
         self.assertEqual(69, done.returncode)
         self.assertRegex(
-            done.stderr, r"\A[^\n]*service 'bad' of [^\n]*address already in use[^\n]*\n\Z"
+            done.stderr, r"\A[^\n]*service 'bad' cannot [^\n]*address already in use[^\n]*\n\Z"
         )
 
     test_one_of_this_projects_own_that_cannot_listen_is_one_line.todo = (  # type: ignore[attr-defined]

@@ -271,8 +271,8 @@ class LifeTests(HostedCase):
             with self.assertRaises(CannotStart) as caught:
                 self.start(services)
             self.assertEqual(
-                f"service 'two' of {self.file} cannot start: ValueError: no {step}; correct its"
-                " arguments, or give its plugin 'plugin1' what it needs",
+                f"service 'two' cannot start: ValueError: no {step}; correct its table in"
+                f" {self.file}, or give its plugin 'plugin1' what it needs",
                 str(caught.exception),
             )
             self.assertEqual([0, 0, 0], [first.running, second.running, third.running])
@@ -308,17 +308,18 @@ class LifeTests(HostedCase):
         def refuse(_: object) -> Any:
             raise CannotStart("no way; go home")
 
-        remedy = "; correct its arguments, or give its plugin 'plugin1' what it needs"
+        table = f"correct its table in {self.file}"
+        remedy = f"; {table}, or give its plugin 'plugin1' what it needs"
         for make, words in (
             (fail, f"ValueError: no idea{remedy}"),
             (leave, f"it gave up{remedy}"),
-            (refuse, "no way; go home"),
+            (refuse, f"no way; go home, in {self.file}"),
             (lambda _: None, None),
         ):
             with self.assertRaises(CannotStart) as caught:
                 self.host(lambda _: Noted(), make)
             if words:
-                expected = f"service 'two' of {self.file} cannot be made: {words}"
+                expected = f"service 'two' cannot be made: {words}"
                 self.assertEqual(expected, str(caught.exception))
 
     def test_a_port_that_cannot_be_had_is_named(self) -> None:
@@ -341,7 +342,9 @@ class LifeTests(HostedCase):
             return inner
 
         services = self.host(make)
-        with self.assertRaisesRegex(CannotStart, "service 'one' .* any:80: address already in use"):
+        with self.assertRaisesRegex(
+            CannotStart, "service 'one' cannot start: .* any:80: address already in use"
+        ):
             self.start(services)
 
     def test_two_services_of_one_plugin_may_run(self) -> None:

@@ -83,17 +83,20 @@ class Plan:
         :param error: what was raised.
         :raises CannotStart: always.
         """
-        remedy = f"; correct its arguments, or give its plugin {self.maker.tapname!r} what it needs"
+        remedy = (
+            f"; correct its table in {self.file}, or give its plugin {self.maker.tapname!r}"
+            " what it needs"
+        )
         if isinstance(error, SystemExit):
             words = " ".join(str(error).split()) or "it gave up"
-            # One of this project's own says what to do.
-            remedy = "" if isinstance(error, CannotStart) else remedy
+            # One of this project's own says what to do, though not where.
+            remedy = f", in {self.file}" if isinstance(error, CannotStart) else remedy
         elif isinstance(error, CannotListenError):
             words = f"cannot listen on {error.interface or 'any'}:{error.port}: {why(error)}"
         else:
             words = why(error)
-        message = f"service {self.name!r} of {self.file} cannot {doing}: {words}{remedy}"
-        raise CannotStart(message) from error
+        # Name and cause come first: of a daemon's last words twistd shows a hundred bytes.
+        raise CannotStart(f"service {self.name!r} cannot {doing}: {words}{remedy}") from error
 
 
 def read_plans(
