@@ -106,6 +106,14 @@ class ForegroundTests(EndToEnd):
     def test_chat(self) -> None:
         self.check("myproject-chat")
 
+    def test_echo_behind_the_front_door(self) -> None:
+        """A connection handed over is the echo's: all bytes come back after a half-close."""
+        port = free_port()
+        start(self, "-n", "myproject", "-p", f"{port}").wait_for_port(port)
+        data = os.urandom(50_000)
+        line, _, back = exchange(port, b"myproject-echo\r\n" + data).partition(b"\r\n")
+        self.assertEqual((b"+", True), (line[:1], back == data))
+
     def test_interrupt(self) -> None:
         """Ctrl-C ends it as well."""
         self.check("myproject-echo", signal.SIGINT)

@@ -72,6 +72,14 @@ class EchoTests(SynchronousTestCase):
         connection.read(1)
         self.assertEqual(1, len(connection.lost))
 
+    def test_half_close_unregisters(self) -> None:
+        """Then it is no producer any more: a transport may wait for that before it closes."""
+        transport = StringTransport()
+        protocol = echo()
+        protocol.makeConnection(transport)
+        protocol.readConnectionLost()
+        self.assertEqual((None, True), (transport.producer, transport.disconnecting))
+
     def test_leaves_at_once(self) -> None:
         """An echo waits for no acknowledgement (TCP_NODELAY), where there is such a thing."""
         asked: list[bool] = []
