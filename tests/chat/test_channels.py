@@ -121,7 +121,8 @@ class NamesTests(SynchronousTestCase):
 
     def test_several_channels_and_none(self) -> None:
         al = Chat().join("al", "#a", "#b")
-        self.assertEqual(["353", "366", "353", "366"], al.codes("NAMES #a,#b"))
+        self.assertEqual(["353", "353", "366"], al.codes("NAMES #a,#b"))
+        self.assertEqual(":irc.example 366 al #a,#b :End of NAMES", al.type("NAMES #a,#b")[-1])
         self.assertEqual([":irc.example 366 al * :End of NAMES"], al.type("NAMES"))
         self.assertEqual([":irc.example 366 al #x :End of NAMES"], al.type("NAMES #x"))
 
@@ -195,6 +196,14 @@ class KickTests(SynchronousTestCase):
         self.assertEqual(news[:1], bo.read())
         self.assertEqual(news, eve.read())
         self.assertEqual(["442"], bo.codes("PART #a"))
+
+    def test_each_may_be_of_another_channel(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", "#a", "#b"), chat.join("bo", "#a", "#b")
+        chat.hush(al)
+        self.assertEqual(["KICK", "KICK", "442"], al.codes("KICK #b,#a bo,al,x", "PART #a"))
+        bo.read()
+        self.assertEqual(["482", "442"], bo.codes("KICK #a,#b al,al"))
 
     def test_without_a_reason_it_is_the_nick(self) -> None:
         chat = Chat()

@@ -118,7 +118,9 @@ class TagTests(SynchronousTestCase):
         bo, eve = chat.join("bo", "#a", caps="message-tags"), chat.join("eve", "#a")
         chat.hush(al, bo)
         al.type(r"@+a/b=x\sy;plain=1;+=1;+bad!=1;+empty= PRIVMSG #a :hi")
-        self.assertEqual([rf"@+a/b=x\sy;+empty :al!~al@{HOST} PRIVMSG #a :hi"], bo.read())
+        self.assertEqual(
+            [rf"@msgid=e8d4a51000-1;+a/b=x\sy;+empty :al!~al@{HOST} PRIVMSG #a :hi"], bo.read()
+        )
         self.assertEqual([f":al!~al@{HOST} PRIVMSG #a :hi"], eve.read())
 
     def test_tagmsg_goes_only_to_those_who_asked_for_tags(self) -> None:
@@ -126,7 +128,7 @@ class TagTests(SynchronousTestCase):
         al = chat.join("al", "#a", caps="message-tags echo-message")
         bo, eve = chat.join("bo", "#a", caps="message-tags"), chat.join("eve", "#a")
         chat.hush(al, bo)
-        news = [f"@+typing=active :al!~al@{HOST} TAGMSG #a"]
+        news = [f"@msgid=e8d4a51000-1;+typing=active :al!~al@{HOST} TAGMSG #a"]
         self.assertEqual(news, al.type("@+typing=active TAGMSG #a"))
         self.assertEqual(news, bo.read())
         self.assertEqual([], eve.read())
@@ -142,7 +144,9 @@ class TagTests(SynchronousTestCase):
         al.type("@+x PRIVMSG #a :hi")
         stamp = "time=2001-09-09T01:46:41.500Z"
         self.assertEqual([f"@{stamp} :al!~al@{HOST} PRIVMSG #a :hi"], bo.read())
-        self.assertEqual([f"@{stamp};+x :al!~al@{HOST} PRIVMSG #a :hi"], eve.read())
+        self.assertEqual(
+            [f"@{stamp};msgid=e8d4a51000-1;+x :al!~al@{HOST} PRIVMSG #a :hi"], eve.read()
+        )
 
     def test_echo_message_gives_the_sender_what_was_sent(self) -> None:
         chat = Chat()

@@ -88,11 +88,11 @@ class RegistrationTests(SynchronousTestCase):
     def test_of_two_who_wish_for_a_nick_the_first_to_finish_gets_it(self) -> None:
         chat = Chat()
         one, two = chat.connect(), chat.connect()
-        one.type("NICK al")
-        two.type("NICK Al")
+        one.type("NICK AL")
+        two.type("NICK al")
         self.assertEqual("001", two.codes("USER b 0 * :B")[0])
         self.assertEqual(
-            [":irc.example 433 * al :That nickname is in use"], one.type("USER a 0 * :A")
+            [":irc.example 433 * AL :That nickname is in use"], one.type("USER a 0 * :A")
         )
         self.assertEqual("001", one.codes("NICK bo")[0])
 

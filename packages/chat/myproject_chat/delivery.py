@@ -36,10 +36,10 @@ class Outgoing:
     :param command: the verb.
     :param params: its parameters that are words.
     :param text: its last parameter, or None.
-    :param client_tags: the sender's client-only tags, escaped and joined; empty for none.
+    :param tags: what those who negotiated message-tags get, escaped and joined; empty for none.
     """
 
-    __slots__ = ("_body", "_client_tags", "_lines", "_wall", "_when")
+    __slots__ = ("_body", "_lines", "_tags", "_wall", "_when")
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Outgoing:
         params: Sequence[bytes] = (),
         text: bytes | None = None,
         *,
-        client_tags: bytes = b"",
+        tags: bytes = b"",
     ) -> None:
         self._wall = wall
         self._when: float | None = None
         self._body = serialise(source, command, params, text)
-        self._client_tags = client_tags
+        self._tags = tags
         self._lines: dict[int, bytes] = {0: self._body}
 
     def line_for(self, capabilities: int) -> bytes:
@@ -71,12 +71,12 @@ class Outgoing:
         return line
 
     def _tagged(self, wanted: int) -> bytes:
-        tags = []
+        items = []
         if wanted & SERVER_TIME:
-            tags.append(b"time=" + self._stamp())
-        if wanted & MESSAGE_TAGS and self._client_tags:
-            tags.append(self._client_tags)
-        return b"@" + b";".join(tags) + b" " + self._body if tags else self._body
+            items.append(b"time=" + self._stamp())
+        if wanted & MESSAGE_TAGS and self._tags:
+            items.append(self._tags)
+        return b"@" + b";".join(items) + b" " + self._body if items else self._body
 
     def _stamp(self) -> bytes:
         if self._when is None:

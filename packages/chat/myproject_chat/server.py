@@ -64,6 +64,7 @@ class Server:
         self.wheel: Wheel[Session] = Wheel()
         self.turn = 0
         self.started = wall()
+        self._messages = 0
         self._wake = wake
         self._dirty: list[Session] = []
         self._doomed: list[Session] = []
@@ -135,7 +136,7 @@ class Server:
         params: Sequence[bytes] = (),
         text: bytes | None = None,
         *,
-        client_tags: bytes = b"",
+        tags: bytes = b"",
     ) -> Outgoing:
         """
         Make a message that a user is the source of.
@@ -144,9 +145,14 @@ class Server:
         :param command: the verb.
         :param params: its parameters that are words.
         :param text: its last parameter, or None.
-        :param client_tags: escaped client-only tags.
+        :param tags: what those who negotiated message-tags get, escaped and joined.
         """
-        return Outgoing(self.wall, user.source, command, params, text, client_tags=client_tags)
+        return Outgoing(self.wall, user.source, command, params, text, tags=tags)
+
+    def new_message_id(self) -> bytes:
+        """Give a name for a message that no other has, of this run or one before."""
+        self._messages += 1
+        return b"%x-%x" % (int(self.started * 1000), self._messages)
 
     def depart(self, session: Session, user: User | None, reason: bytes) -> None:
         """

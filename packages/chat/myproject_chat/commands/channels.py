@@ -83,7 +83,8 @@ def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
         broadcast(informed, news, skip=user)
     if channel.topic is not None:
         _send_topic(session, channel, channel.topic)
-    _send_names(session, user, channel, channel.name)
+    _send_names(session, user, channel)
+    session.reply(RPL_ENDOFNAMES, channel.name)
 
 
 def _refusal(session: Session, user: User, channel: Channel | None, key: bytes) -> Numeric | None:
@@ -127,17 +128,15 @@ def names_(session: Session, user: User, message: Message) -> None:
         return
     for name in names(message.params[0]):
         channel = session.server.network.channel(name)
-        if channel is None or (b"s" in channel.flags and channel not in user.channels):
-            session.reply(RPL_ENDOFNAMES, name)
-        else:
-            _send_names(session, user, channel, name)
+        if channel is not None and (b"s" not in channel.flags or channel in user.channels):
+            _send_names(session, user, channel)
+    session.reply(RPL_ENDOFNAMES, message.params[0])
 
 
-def _send_names(session: Session, user: User, channel: Channel, asked: bytes) -> None:
+def _send_names(session: Session, user: User, channel: Channel) -> None:
     symbol = b"@" if b"s" in channel.flags else b"="
     for line in pack(_visible(session, user, channel), _NAMES_ROOM):
         session.reply(RPL_NAMREPLY, symbol, channel.name, text=line)
-    session.reply(RPL_ENDOFNAMES, asked)
 
 
 def _visible(session: Session, user: User, channel: Channel) -> Iterator[bytes]:

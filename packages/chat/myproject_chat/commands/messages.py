@@ -6,7 +6,7 @@ its members who hold at least that rank. NOTICE is never answered, not even with
 two programs cannot answer each other for ever.
 
 Sources: RFC 2812 section 3.3, https://modern.ircdocs.horse/#sending-messages,
-https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/echo-message.
+https://ircv3.net/specs/extensions/message-tags, .../message-ids, https://ircv3.net/specs/extensions/echo-message.
 """
 
 from __future__ import annotations
@@ -127,7 +127,10 @@ def _deliver(
     *,
     skip: User | None = None,
 ) -> None:
-    message = session.server.message(user, said.verb, (target,), said.text, client_tags=said.tags)
+    tags = b"msgid=" + session.server.new_message_id()
+    if said.tags:
+        tags += b";" + said.tags
+    message = session.server.message(user, said.verb, (target,), said.text, tags=tags)
     needed = ECHO_MESSAGE
     if said.text is None:
         receivers = (one for one in receivers if one.receiver.capabilities & MESSAGE_TAGS)

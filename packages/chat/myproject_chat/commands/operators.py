@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myproject_chat.commands.lookup import joined_channel, may_change, names, visible_user
+from myproject_chat.commands.lookup import joined_channel, may_change, visible_user
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast
 from myproject_chat.numerics import ERR_USERNOTINCHANNEL, ERR_USERONCHANNEL, RPL_AWAY, RPL_INVITING
@@ -29,22 +29,29 @@ KICK_LENGTH = 255
 
 @OPERATORS.registered(b"KICK", params=2)
 def kick(session: Session, user: User, message: Message) -> None:
-    """Put users out of a channel."""
-    channel = joined_channel(session, user, message.params[0])
+    """Put users out of one channel, or each out of the channel in the same place of its list."""
+    channels, nicks = message.params[0].split(b","), message.params[1].split(b",")
+    if len(channels) == 1:
+        channels *= len(nicks)
+    reason = message.params[2] if len(message.params) > 2 else b""
+    reason = clip(reason, KICK_LENGTH) or user.nick
+    for name, nick in dict.fromkeys(zip(channels, nicks, strict=False)):
+        _kick(session, user, name, nick, reason)
+
+
+def _kick(session: Session, user: User, name: bytes, nick: bytes, reason: bytes) -> None:
+    channel = joined_channel(session, user, name)
     if channel is None or not may_change(session, user, channel):
         return
-    reason = message.params[2] if len(message.params) > 2 else b""
-    for nick in names(message.params[1]):
-        target = visible_user(session, nick)
-        if target is None:
-            continue
-        if target not in channel.members:
-            session.reply(ERR_USERNOTINCHANNEL, target.nick, channel.name)
-            continue
-        words = clip(reason, KICK_LENGTH) or user.nick
-        news = session.server.message(user, b"KICK", (channel.name, target.nick), words)
-        broadcast(channel.members, news)
-        session.server.network.leave(target, channel)
+    target = visible_user(session, nick)
+    if target is None:
+        return
+    if target not in channel.members:
+        session.reply(ERR_USERNOTINCHANNEL, target.nick, channel.name)
+        return
+    news = session.server.message(user, b"KICK", (channel.name, target.nick), reason)
+    broadcast(channel.members, news)
+    session.server.network.leave(target, channel)
 
 
 @OPERATORS.registered(b"INVITE", params=2)
