@@ -17,17 +17,8 @@ from twisted.trial import util
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from myproject.frontdoor import (
-    LINGER,
-    NAME_LIMIT,
-    NAME_TIMEOUT,
-    Asked,
-    FrontDoor,
-    MyFactory,
-    NameLine,
-    TooLong,
-    check_name,
-)
+from myproject.frontdoor import LINGER, NAME_TIMEOUT, FrontDoor, MyFactory
+from myproject.nameline import NAME_LIMIT, Asked, NameLine, TooLong, check_name
 
 BYE = Failure(ConnectionDone("bye"))
 TOO_LONG = b"-the service name is too long; the limit is 256 bytes\r\n"

@@ -19,11 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 import myproject
-from myproject import frontdoor, tap
+from myproject import offers, tap
 from myproject.errors import SettingError
-from myproject.frontdoor import MyFactory, choose_offers
+from myproject.frontdoor import FrontDoor, MyFactory
 from myproject.hosted import HostedServices
 from myproject.interfaces import IFactoryMaker, IHasServices
+from myproject.offers import choose_offers
 from myproject.settings import ports, text
 
 
@@ -177,7 +178,7 @@ class LifeTests(SynchronousTestCase):
         service.startService()
         [(port, factory, *_)] = reactor.tcpServers
         self.assertEqual(1235, port)
-        self.assertIsInstance(factory.buildProtocol(cast("Any", None)), frontdoor.FrontDoor)
+        self.assertIsInstance(factory.buildProtocol(cast("Any", None)), FrontDoor)
 
     def test_its_clock_is_the_reactor_unless_it_is_given_another(self) -> None:
         from twisted.internet import reactor
@@ -208,7 +209,7 @@ class OfferCase(SynchronousTestCase):
             self.asked.append(interface)
             return self.makers
 
-        self.patch(frontdoor, "getPlugins", plugins)
+        self.patch(offers, "getPlugins", plugins)
         self.config = Path(self.mktemp())
 
     def refusal(self, *names: str, environ: Any = ()) -> str:
@@ -226,9 +227,9 @@ class OfferTests(OfferCase):
         self.assertEqual(["myproject-Alone", "myproject-loud"], names)
 
     def test_others_are_offered_when_they_are_named(self) -> None:
-        offers = choose_offers(["foreign", "foreign"], environ={})
-        self.assertEqual(["foreign"], [offer.name for offer in offers])
-        self.assertEqual("3", cast("Any", offers[0].make()).options["size"])
+        chosen = choose_offers(["foreign", "foreign"], environ={})
+        self.assertEqual(["foreign"], [offer.name for offer in chosen])
+        self.assertEqual("3", cast("Any", chosen[0].make()).options["size"])
 
     def test_settings_come_from_the_environment_and_the_file(self) -> None:
         self.config.write_text("[myproject-loud]\nport = 8\nword = 'ho'\n")

@@ -3,8 +3,8 @@ The front door: TCPMUX (RFC 1078), one port at which a client names the service 
 
 A client sends a service's name and CRLF. The answer is a line that begins with ``+``, and from then on
 the connection is that service's; or a line that begins with ``-``, and the connection closes. To
-``HELP`` the answer is the names of all services, one to a line, and the connection closes. (RFC 7805 has
-moved the protocol to "historic": nobody found it wrong, but few used it. It does its one job well.)
+``HELP`` the answer is the names of all services, one to a line, and the connection closes. (Since RFC 7805
+the protocol is "historic", among others that never saw widespread use.)
 
 A connection is in one of three states, and never goes back:
 
@@ -23,7 +23,7 @@ HANDED    whatever happens                                 is the service's affa
 ========  ===============================================  ===========================================
 
 Rules it keeps. No bytes whatever raise an exception. No byte of the client's is ever sent back, so that
-a reply has no more than one line whatever the name was. A name line ends with CRLF, or a bare LF, as
+a reply has no more lines than we mean, whatever the name was. A name line ends with CRLF, or a bare LF, as
 people at a terminal send. Names compare without case, in ASCII. The time limit is for the whole line:
 a client that sends one byte a second gains nothing by it. What came behind the name line reaches the
 service first.
@@ -35,126 +35,38 @@ on a socket our side is closed first, and the rest is read and dropped for a mom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.plugin import getPlugins
 from zope.interface import implementer
 
-from myproject.errors import SettingError
 from myproject.handover import abort, hand_over
-from myproject.interfaces import IFactoryMaker, IHasServices
-from myproject.options import COMMAND_LINE, Options, nearest
+from myproject.interfaces import IHasServices
+from myproject.nameline import HELP, NAME_LIMIT, Asked, NameLine, TooLong, check_name
+from myproject.offers import choose_offers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from twisted.application.service import IService
     from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
-    from twisted.python import usage
     from twisted.python.failure import Failure
 
 __all__ = [
     "LINGER",
-    "NAME_LIMIT",
     "NAME_TIMEOUT",
-    "Asked",
     "FrontDoor",
     "MyFactory",
-    "NameLine",
-    "Offer",
-    "TooLong",
-    "check_name",
-    "choose_offers",
 ]
 
-#: The most bytes in a name, its line's end not counted. RFC 1078 says nothing; the inetd of NetBSD,
-#: FreeBSD and OpenBSD takes 256, and no client can rely on more than they take.
-NAME_LIMIT: Final = 256
-
 #: Seconds for the name line. Programs send it at once; this leaves a person at a terminal the time to
-#: type it. nginx gives a request's header 60 s, HAProxy's manual advises 5 s to 10 s, inetd waits for ever.
+#: type it. nginx gives a request's header 60 s; the BSDs' inetd waits for ever.
 NAME_TIMEOUT: Final = 30.0
 
 #: Seconds in which a client must close after our last line. nginx's lingering_timeout is 5 s.
 LINGER: Final = 5.0
-
-#: The subcommand that is the front door itself, which is not offered behind it.
-_ITSELF: Final = "myproject"
-
-_HELP: Final = b"help"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """
-    The name line is complete.
-
-    :param name: the name in lower case, without its line's end; any bytes but LF.
-    :param rest: what came behind the line.
-    """
-
-    name: bytes
-    rest: bytes
-
-
-@dataclass(frozen=True)
-class TooLong:
-    """The name is longer than allowed; the bytes that follow mean nothing."""
-
-
-class NameLine:
-    """
-    Reads the one line that a client begins with. Sans-IO: what it says depends on the bytes alone,
-    not on how they were cut.
-
-    :param limit: the most bytes in a name.
-    """
-
-    def __init__(self, limit: int = NAME_LIMIT) -> None:
-        self._limit = limit
-        self._held = b""
-
-    def feed(self, data: bytes) -> Asked | TooLong | None:
-        """
-        Take bytes.
-
-        :param data: what was received; any bytes, in pieces of any size.
-        :return: ``None`` while the line is incomplete. After another answer, feed no more.
-        """
-        held = self._held + data
-        line, end, rest = held.partition(b"\n")
-        # A CR may still turn out to be half of the line's end, so it does not count as yet.
-        name = line.removesuffix(b"\r")
-        if len(name) > self._limit:
-            return TooLong()
-        if end:
-            return Asked(name.lower(), rest)
-        self._held = held
-        return None
-
-
-def check_name(name: str) -> bytes:
-    """
-    Turn a service's name into what clients' names are compared with.
-
-    :param name: printable ASCII without spaces, of at most :data:`NAME_LIMIT` characters; not ``HELP``.
-    :return: the name in lower case.
-    :raises ValueError: with a clause that says why it cannot be offered.
-    """
-    if not name or not all("!" <= character <= "~" for character in name):
-        raise ValueError(f"{name!r} is not a word of printable ASCII characters")
-    if len(name) > NAME_LIMIT:
-        raise ValueError(f"{name!r} has more than {NAME_LIMIT} characters")
-    key = name.encode("ascii").lower()
-    if key == _HELP:
-        raise ValueError(f"{name!r} is what clients send to get the list of services")
-    return key
 
 
 @implementer(IHalfCloseableProtocol)
@@ -191,7 +103,7 @@ class FrontDoor(Protocol):
 
     def _serve(self, asked: Asked) -> None:
         offered = self.factory.offered
-        if asked.name == _HELP:
+        if asked.name == HELP:
             names = [f"{name}\r\n".encode("ascii") for name, _ in offered.values()]
             self._close(b"".join(names))
             return
@@ -372,96 +284,3 @@ def _by_key(
             raise ValueError(f"{name!r} and {found[key][0]!r} differ in case only")
         found[key] = (name, factory)
     return found
-
-
-@dataclass(frozen=True)
-class Offer:
-    """
-    An installed subcommand that the front door offers, its settings resolved.
-
-    :param maker: the plugin.
-    :param options: an instance of its options, validated.
-    """
-
-    maker: IFactoryMaker
-    options: usage.Options
-
-    @property
-    def name(self) -> str:
-        """The name under which it is offered."""
-        return self.maker.tapname
-
-    def make(self) -> IProtocolFactory:
-        """Make its factory."""
-        return self.maker.makeFactory(self.options)
-
-
-def choose_offers(
-    names: Sequence[str] = (),
-    *,
-    source: str = COMMAND_LINE,
-    config: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> list[Offer]:
-    """
-    Find the installed subcommands to offer, and resolve the settings of each.
-
-    A subcommand has no command line of its own here: its settings come from its environment variables,
-    its own table in the configuration file, and its defaults.
-
-    :param names: which to offer; none for this project's own.
-    :param source: where the names came from, for errors.
-    :param config: the configuration file, if any.
-    :param environ: the environment; the process's own by default.
-    :raises SettingError: a name is not to be had, or a subcommand's settings are not valid.
-    """
-    makers = {maker.tapname: maker for maker in getPlugins(IFactoryMaker)}
-    makers.pop(_ITSELF, None)
-    chosen = dict.fromkeys(names)
-    if not chosen:
-        chosen = dict.fromkeys(sorted(name for name in makers if name.startswith(f"{_ITSELF}-")))
-
-    def refuse(problem: str, remedy: str) -> SettingError:
-        return SettingError("--offer", source, problem, remedy)
-
-    taken: dict[bytes, str] = {}
-    offers = []
-    for name in chosen:
-        if name == _ITSELF:
-            raise refuse(f"{name} is the front door itself", "name what is behind it")
-        if name not in makers:
-            installed = ", ".join(sorted(makers)) or "nothing that is installed can be offered"
-            raise refuse(
-                f"no installed subcommand that can be offered is named {name!r}"
-                f"{nearest(name, makers)}",
-                f"choose from: {installed}",
-            )
-        try:
-            key = check_name(name)
-        except ValueError as error:
-            raise refuse(str(error), "leave it out") from None
-        if key in taken:
-            raise refuse(f"{name!r} and {taken[key]!r} differ in case only", "leave one out")
-        taken[key] = name
-        try:
-            options = _resolve(makers[name], config, environ)
-        except SettingError:
-            raise
-        except (Exception, SystemExit) as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise refuse(f"{name} cannot be offered: {words}", "mend it or leave it out") from error
-        offers.append(Offer(makers[name], options))
-    return offers
-
-
-def _resolve(
-    maker: IFactoryMaker, config: Path | None, environ: Mapping[str, str] | None
-) -> usage.Options:
-    kind: Any = maker.options
-    if isinstance(kind, type) and issubclass(kind, Options):
-        ours = kind(environ)
-        ours.resolve(config)
-        return ours
-    options: usage.Options = kind()
-    options.parseOptions([])
-    return options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from myproject.frontdoor import NAME_TIMEOUT, MyFactory, Offer, choose_offers
+from myproject.frontdoor import NAME_TIMEOUT, MyFactory
 from myproject.hosted import HostedServices, Plan, read_plans
+from myproject.offers import Offer, choose_offers
 from myproject.options import Options as CommonOptions
 from myproject.settings import path, seconds, strings
 
