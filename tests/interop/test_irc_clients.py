@@ -96,13 +96,13 @@ class ClientCase(SynchronousTestCase):
             process.kill()
             process.wait(10)
 
-    def start_server(self) -> int:
+    def start_server(self, *options: str) -> int:
         """Start the server as an operator would, and give the port that the system chose."""
         twistd = Path(sys.executable).with_name("twistd")
         command = [str(twistd), "-n", "--pidfile=", "myproject-chat"]
         with self.server_log.open("wb") as output:
             self.server = self.start(
-                [*command, "--port", "tcp:0:interface=127.0.0.1"],
+                [*command, "--port", "tcp:0:interface=127.0.0.1", *options],
                 output=output,
                 stdin=subprocess.DEVNULL,
             )
@@ -229,28 +229,59 @@ class IrcClientTests(ClientCase):
         self.assert_conversation(Irssi, Weechat)
 
 
-class NetcatTests(ClientCase):
+class SocketTests(ClientCase):
+    """Plain sockets: what neither client does."""
+
     def setUp(self) -> None:
         super().setUp()
-        self.port = self.start_server()
-        person = socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+        self.port = self.start_server("--sendq", "65536")
+
+    def connect(self, *, receive_buffer: int | None = None) -> socket.socket:
+        person = socket.socket()
         self.addCleanup(person.close)
-        self.screen = person.makefile("rb")
-        self.addCleanup(self.screen.close)
-        self.type = person.sendall
+        if receive_buffer is not None:
+            person.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        person.settimeout(_PATIENCE)
+        person.connect(("127.0.0.1", self.port))
+        return person
+
+    def read_until(self, person: socket.socket, words: bytes) -> bytes:
+        """Read until some words have come; what came is given back."""
+        got = b""
+        while words not in got:
+            data = person.recv(65536)
+            self.assertTrue(data, got)
+            got += data
+        return got
 
     def test_a_person_without_a_client_is_told_once_what_this_is(self) -> None:
-        self.type(b"hello?\n")
-        notice = self.screen.readline()
+        person = self.connect()
+        person.sendall(b"hello?\n")
+        notice, _, error = self.read_until(person, b" 421 * hello? :").partition(b"\r\n")
         self.assertIn(b" NOTICE * :This is myproject, a chat server", notice)
         self.assertIn(b"irssi -c 127.0.0.1 -p %d" % self.port, notice)
-        self.assertIn(b" 421 * hello? :", self.screen.readline())
+        self.assertNotIn(b"NOTICE", error)
+
+    def test_who_does_not_read_is_closed_and_others_see_why(self) -> None:
+        slow, other = self.connect(receive_buffer=4096), self.connect()
+        for nick, person in ((b"slow", slow), (b"other", other)):
+            person.sendall(b"NICK %b\r\nUSER x 0 * :x\r\nJOIN #a\r\n" % nick)
+            self.read_until(person, b" 366 ")
+        for _ in range(200):
+            other.sendall((b"PRIVMSG #a :" + b"x" * 400 + b"\r\n") * 100 + b"PING more\r\n")
+            if b" QUIT :SendQ exceeded" in self.read_until(other, b"more\r\n"):
+                break
+        else:
+            self.fail("8 MB later it was still there")
+        self.assertNotIn("Traceback", read(self.server_log))
 
     def test_stopping_the_server_closes_connections_and_ends_well(self) -> None:
-        self.type(b"PING x\n")
-        self.assertIn(b"PONG", self.screen.readline())
+        person = self.connect()
+        person.sendall(b"PING x\n")
+        self.read_until(person, b"PONG")
         self.server.send_signal(signal.SIGTERM)
         # Whether its goodbye still comes through is up to the core's draining; the end does.
-        self.screen.readlines()
+        while person.recv(65536):
+            pass
         # twistd ends by the signal that stopped it, once all is done.
         self.assertIn(self.server.wait(_PATIENCE), (0, -signal.SIGTERM))

@@ -210,9 +210,9 @@ def _limit(session: Session, channel: Channel, change: ModeChange) -> ModeChange
 
 
 def _refuse(session: Session, channel: Channel, change: ModeChange, text: bytes) -> None:
-    session.reply(
-        ERR_INVALIDMODEPARAM, channel.name, change.letter, change.param or b"*", text=text
-    )
+    # A key is a secret, even one that will not do.
+    shown = b"*" if change.letter == CHANNEL_KEY else change.param or b"*"
+    session.reply(ERR_INVALIDMODEPARAM, channel.name, change.letter, shown, text=text)
 
 
 def _change_user(session: Session, user: User, letters: bytes) -> None:
