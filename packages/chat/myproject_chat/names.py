@@ -24,11 +24,11 @@ __all__ = [
     "whole_mask",
 ]
 
-# Ergo's default is 32, Libera's 16, RFC 2812's 9: room for people who put a place or role in it.
+# RFC 2812 allows 9, InspIRCd 32: room for people who put a place or role into it.
 NICK_LENGTH = 30
-# RFC 2812 allows 50, InspIRCd and Ergo 64.
+# RFC 2812 allows 50, InspIRCd 64.
 CHANNEL_LENGTH = 64
-# With the "~" that says nobody vouched for it; InspIRCd's default is 10.
+# With the "~" that says nobody vouched for it; InspIRCd's default, too.
 USER_LENGTH = 11
 # RFC 2812 section 2.3.1: a host name has at most 63 characters.
 HOST_LENGTH = 63

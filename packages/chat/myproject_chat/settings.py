@@ -28,11 +28,11 @@ class Settings:
     motd: bytes = b""
     # irssi and WeeChat send CAP within milliseconds; a person looks at an empty screen this long.
     greeting_delay: float = 5.0
-    # InspIRCd gives 90 s by default, Ergo 60; a client asks its user for nothing meanwhile.
+    # InspIRCd gives 90 s by default; a client asks its user for nothing meanwhile.
     registration_timeout: float = 60.0
-    # InspIRCd's default; Ergo sends one after 90 s, which costs phones more battery.
+    # InspIRCd's example file has the same; a shorter one costs phones their battery.
     ping_interval: float = 120.0
     ping_timeout: float = 60.0
-    # InspIRCd's hard limit. A reply to WHO of a channel of 10,000 has about that size.
+    # InspIRCd's hard limit (hardsendq). A reply to WHO of a channel of 10,000 has about that size.
     sendq: int = 1 << 20
     max_channels: int = 100

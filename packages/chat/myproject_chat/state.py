@@ -158,7 +158,7 @@ class Channel:
         self.created = created
         self.members: dict[User, bytes] = {}
         self.topic: Topic | None = None
-        # What people expect of a new channel, as InspIRCd and Ergo have it.
+        # What people expect of a new channel, as InspIRCd's example file has it.
         self.flags = {b"n", b"t"}
         self.key: bytes | None = None
         self.limit: int | None = None

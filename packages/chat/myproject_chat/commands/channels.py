@@ -42,7 +42,7 @@ __all__ = ["CHANNELS", "TOPIC_LENGTH"]
 
 CHANNELS = Table()
 
-# Ergo's default; InspIRCd's is 307. With the longest channel and source it still fits a line.
+# InspIRCd's default is 307. With the longest channel and source it still fits a line.
 TOPIC_LENGTH = 300
 # What 353 can take behind ":server 353 nick = #channel :", whatever the names.
 _NAMES_ROOM = 310

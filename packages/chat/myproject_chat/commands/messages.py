@@ -40,7 +40,7 @@ __all__ = ["MAX_TARGETS", "MESSAGES"]
 
 MESSAGES = Table()
 
-# How many targets one message may have: enough for clients' lag checks, too few to spam with.
+# How many targets one message may have: enough to tell a few friends, too few to spam with.
 MAX_TARGETS = 4
 
 # message-tags: a key is letters, digits and hyphens, behind a vendor's host name and a slash.

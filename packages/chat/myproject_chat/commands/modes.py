@@ -52,7 +52,7 @@ MODES = Table()
 
 # RFC 2812 section 2.3.1.
 KEY_LENGTH = 23
-# InspIRCd's and Ergo's default.
+# As many as a moderator can still read through, and few enough to try at every join.
 MAX_BANS = 100
 # The largest limit that makes sense to set; no channel has as many members.
 _MAX_LIMIT = 10**9
