@@ -116,7 +116,3 @@ class HostedTests(TwistdCase):
         self.assertRegex(
             done.stderr, r"\A[^\n]*service 'bad' cannot [^\n]*address already in use[^\n]*\n\Z"
         )
-
-    test_one_of_this_projects_own_that_cannot_listen_is_one_line.todo = (  # type: ignore[attr-defined]
-        "a hosted FactoryService reports its refusal itself, and then the front door does"
-    )

@@ -42,6 +42,9 @@ class _BoundService(Service):
 
     _log = Logger()
 
+    #: What a bare number is called when it is refused.
+    _port = "port"
+
     def __init__(self, descriptions: Sequence[str], reactor: Any = None) -> None:
         self.descriptions = tuple(descriptions)
         self.reactor = reactor
@@ -97,7 +100,7 @@ class _BoundService(Service):
         binding = False
         if refusals:
             self._close()
-            raise CannotStart(_refusal(description, refusals[0]))
+            raise CannotStart(self._refusal(description, refusals[0]))
         self._opening.append(opening)
 
     def _refused_late(self, failure: Failure, description: str) -> None:
@@ -105,13 +108,17 @@ class _BoundService(Service):
         if not self._bound:
             # We are stopping, and told it to give up.
             return
-        refusal = CannotStart(_refusal(description, failure))
+        refusal = CannotStart(self._refusal(description, failure))
         self._log.error("{refusal}", refusal=str(refusal))
         refusal.report()
         # The reactor swallows SystemExit, and twistd has no say in its exit status but by signal.
         # This runs once twistd has stopped all services and removed its pidfile.
         atexit.register(_exit_unavailable)
         self.reactor.callWhenRunning(self.reactor.stop)
+
+    def _refusal(self, description: str, failure: Failure) -> str:
+        what = f"{self._port} {description}" if description.isdigit() else description
+        return f"cannot listen on {what}: {why(failure.value)}; choose another with --port"
 
     def _close(self) -> defer.Deferred[Any]:
         self._bound = False
@@ -137,11 +144,6 @@ def _exit_unavailable() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(os.EX_UNAVAILABLE)
-
-
-def _refusal(description: str, failure: Failure) -> str:
-    what = f"port {description}" if description.isdigit() else description
-    return f"cannot listen on {what}: {why(failure.value)}; choose another with --port"
 
 
 class PortsService(_BoundService):
@@ -171,6 +173,8 @@ class DatagramService(_BoundService):
     :param numbers: the ports, as digits.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
     """
+
+    _port = "UDP port"
 
     def __init__(
         self,
@@ -242,8 +246,16 @@ class FactoryService(MultiService):
         # No more than "error": what is critical Twisted prints on standard error itself before
         # logging has begun, as under twist, and the line would be there twice.
         self._log.error("{refusal}", refusal=str(refusal))
-        refusal.report()
+        if not self._is_hosted():
+            refusal.report()
         self.stopService()
+
+    def _is_hosted(self) -> bool:
+        """Whether another one of us runs this one, and reports for both: a refusal is one line."""
+        above = self.parent
+        while above is not None and not isinstance(above, FactoryService):
+            above = getattr(above, "parent", None)
+        return above is not None
 
     @defer.inlineCallbacks
     def stopService(self) -> Generator[defer.Deferred[Any], Any, None]:
