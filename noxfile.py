@@ -60,12 +60,13 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def trial(session: nox.Session, *words: str, **env: str) -> None:
-    """Print what is about to be tested, then run trial with warnings as errors."""
+def trial(session: nox.Session, *words: str, ignore: str = "", **env: str) -> None:
+    """Print what is about to be tested, then run trial with warnings as errors, but those ignored."""
     versions = "'Python', sys.version.split()[0], 'and Twisted', twisted.__version__"
     session.run("python", "-c", f"import sys, twisted; print('testing on', {versions})")
     folder = f"--temp-directory={session.create_tmp()}/trial"
-    session.run("python", "-W", "error", "-m", "twisted.trial", folder, *words, env=env)
+    filters = ["-W", "error", *(["-W", f"ignore::{ignore}"] if ignore else [])]
+    session.run("python", *filters, "-m", "twisted.trial", folder, *words, env=env)
 
 
 @nox.session
@@ -82,6 +83,8 @@ def tests(session: nox.Session, twisted: str) -> None:
     trial(
         session,
         *(session.posargs or ["tests"]),
+        # Before 26.10 Twisted forgot to close a socket that it could not bind (its #6108).
+        ignore="ResourceWarning" if twisted == "floor" else "",
         MYPROJECT_EXPECT_PYTHON=str(session.python),
         MYPROJECT_EXPECT_TWISTED=expected,
     )

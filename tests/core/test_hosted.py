@@ -19,7 +19,6 @@ from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher
 from twisted.plugin import IPlugin
 from twisted.protocols.policies import WrappingFactory
 from twisted.python import log, usage
-from twisted.trial import util
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
@@ -378,9 +377,6 @@ class Talker(Protocol):
 
 class PortTests(TestCase):
     """On real ports, connections are logged under the service's name."""
-
-    # Twisted 24.11, our floor, forgets to close a socket that it could not bind.
-    suppress = [util.suppress(category=ResourceWarning)]  # noqa: RUF012 (trial's way)
 
     def setUp(self) -> None:
         self.events: list[LogEvent] = []
