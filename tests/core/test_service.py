@@ -299,8 +299,10 @@ class DatagramServiceTests(InMemory):
         """A port that cannot be had is refused, and those before it close again."""
         reactor = Recording(2)
         datagrams = DatagramService(DatagramProtocol, ["1", "2"], reactor)
-        self.assertRaises(CannotStart, datagrams.startService)
+        with self.assertRaises(CannotStart) as caught:
+            datagrams.startService()
         self.assertEqual([], reactor.open)
+        self.assertIn("cannot listen on UDP port 2: address", str(caught.exception))
 
 
 class FactoryServiceTests(InMemory):

@@ -41,9 +41,9 @@ ROOT: Final = Path(__file__).parents[2]
 TAC: Final = ROOT / "docs" / "examples" / "echo.tac"
 
 
-def in_use(number: int) -> str:
+def in_use(number: int, port: str = "port") -> str:
     """What is said of a port that another program has."""
-    return f"cannot listen on port {number}: address already in use; choose another with --port"
+    return f"cannot listen on {port} {number}: address already in use; choose another with --port"
 
 
 class Occupied:
@@ -196,14 +196,13 @@ class TwistTests(EndToEnd):
 class PortInUseTests(EndToEnd):
     """A port that cannot be had ends the process with one line and a status that is not 0."""
 
-    def refused(self, port: int, *words: str) -> None:
+    def refused(self, port: int, *words: str, kind: str = "port") -> None:
         """In the foreground: the line once on standard error and once in the log, status 69."""
         folder = self.folder()
         done = run("-n", *words, cwd=folder)
-        self.assertEqual(
-            (os.EX_UNAVAILABLE, f"twistd: {in_use(port)}\n"), (done.returncode, done.stderr)
-        )
-        self.assertEqual(1, done.stdout.count(in_use(port)))
+        line = in_use(port, kind)
+        self.assertEqual((os.EX_UNAVAILABLE, f"twistd: {line}\n"), (done.returncode, done.stderr))
+        self.assertEqual(1, done.stdout.count(line))
         self.assertNotIn("Traceback", done.stdout)
         self.assertFalse((folder / "twistd.pid").exists())
 
@@ -227,7 +226,7 @@ class PortInUseTests(EndToEnd):
     def test_udp(self) -> None:
         """So is one that somebody has for UDP, when UDP is asked for."""
         port = self.occupied(kind=socket.SOCK_DGRAM)
-        self.refused(port, "myproject-echo", "--udp", "-p", f"{port}")
+        self.refused(port, "myproject-echo", "--udp", "-p", f"{port}", kind="UDP port")
 
     def test_second_of_two(self) -> None:
         """One of several is enough."""
