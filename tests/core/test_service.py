@@ -390,6 +390,15 @@ class FactoryServiceTests(InMemory):
         self.assertEqual(["privileged store", "open 7", "close 7"], reactor.happened)
         self.assertEqual(1, len(self.errors))
 
+    def test_hosted(self) -> None:
+        """One that runs another says for both, once, that this one was refused."""
+        inner = FactoryService("inner", Factory(), ["1"], Recording(1))
+        group = MultiService()
+        inner.setServiceParent(group)
+        outer = FactoryService("outer", WithServices(group), ["2"], Recording())
+        self.assertRaises(CannotStart, outer.startService)
+        self.assertEqual(f"twistd: {self.errors[0]}\n", self.terminal.getvalue())
+
     def test_restart(self) -> None:
         """All of it can be started again after it has stopped."""
         whole, reactor = self.make(lambda log: Beside("store", log))
