@@ -123,7 +123,8 @@ def coverage(session: nox.Session) -> None:
     """Branch coverage of packages/, processes that tests start included."""
     session.install("-e", ".", *group("coverage"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "twisted.trial", *(session.posargs or ["tests"]))
+    folder = f"--temp-directory={session.create_tmp()}/trial"
+    session.run("coverage", "run", "-m", "twisted.trial", folder, *(session.posargs or ["tests"]))
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

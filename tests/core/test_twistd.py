@@ -349,7 +349,8 @@ class EndpointTests(EndToEnd):
         port = next(one for one in range(700, 1024) if self.free(one))
         nobody = ("--uid", "65534", "--gid", "65534")
         server = start(self, "-n", *nobody, "myproject-echo", "-p", f"{port}").wait_for_port(port)
-        self.assertEqual(65534, Path(f"/proc/{server.pid}").stat().st_uid)
+        # It listens first, and lets go of root afterwards.
+        wait_until(lambda: Path(f"/proc/{server.pid}").stat().st_uid == 65534, what="root is gone")
         self.answers("myproject-echo", port)
 
     def free(self, number: int) -> bool:
