@@ -38,7 +38,7 @@ class RegistrationTests(SynchronousTestCase):
         lines = client.type("NICK al", "USER al 0 * :Al")
         self.assertEqual(":irc.test 001 al :Welcome to Net, al!~al@192.168.1.1", lines[0])
         self.assertIn(":irc.test 003 al :This server was started 2001-09-09 at 01:46:40 UTC", lines)
-        self.assertEqual(":irc.test 004 al irc.test myproject-chat i biklmnostv bklov", lines[3])
+        self.assertEqual(":irc.test 004 al irc.test myproject i biklmnostv bklov", lines[3])
 
     def test_005_has_at_most_13_tokens_a_line_and_says_what_holds(self) -> None:
         client = Chat(network_name=b"Net", max_channels=7).connect()

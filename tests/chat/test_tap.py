@@ -7,9 +7,11 @@ from sys import executable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject import SettingError
+from myproject import SettingError, __version__
 from myproject_chat import Settings
 from myproject_chat.tap import Options, makeFactory
+
+VERSION = f"myproject-{__version__}".encode()
 
 
 def options(**environ: str) -> Options:
@@ -21,7 +23,7 @@ def options(**environ: str) -> Options:
 class OptionsTests(SynchronousTestCase):
     def test_the_defaults_are_those_of_the_server(self) -> None:
         self.assertEqual(("6667",), options().port)
-        self.assertEqual(Settings(), makeFactory(options()).server.settings)
+        self.assertEqual(Settings(version=VERSION), makeFactory(options()).server.settings)
 
     def test_every_setting_reaches_the_server(self) -> None:
         made = makeFactory(
@@ -39,6 +41,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(
             Settings(
                 server_name=b"irc.test",
+                version=VERSION,
                 network_name=b"Net",
                 motd="é".encode(),
                 registration_timeout=7,

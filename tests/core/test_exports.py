@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +22,9 @@ class ExportTests(SynchronousTestCase):
     def test_an_unknown_name_is_an_attribute_error(self) -> None:
         error = self.assertRaises(AttributeError, getattr, myproject, "YourFactory")
         self.assertEqual("module 'myproject' has no attribute 'YourFactory'", str(error))
+
+    def test_the_version_is_that_of_the_installed_distribution(self) -> None:
+        self.assertEqual(version("myproject"), myproject.__version__)
 
     def test_importing_the_package_imports_no_module_of_it(self) -> None:
         code = (

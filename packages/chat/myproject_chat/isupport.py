@@ -18,26 +18,24 @@ from myproject_chat.commands.users import AWAY_LENGTH, REAL_NAME_LENGTH
 from myproject_chat.names import CHANNEL_LENGTH, HOST_LENGTH, NICK_LENGTH, USER_LENGTH
 from myproject_chat.settings import Settings
 
-__all__ = ["VERSION", "my_info", "tokens_by_line"]
-
-VERSION = b"myproject-chat"
+__all__ = ["my_info", "tokens_by_line"]
 
 # 005 ends with words for people, and a message has 15 parameters at most: nick, 13 tokens, words.
 _TOKENS_PER_LINE = 13
 
 
-def my_info(server_name: bytes) -> tuple[bytes, ...]:
+def my_info(settings: Settings) -> tuple[bytes, ...]:
     """
     Give 004's parameters.
 
-    :param server_name: the server's name.
+    :param settings: the server's settings.
     :return: name, version, user modes, channel modes, channel modes that take a parameter.
     """
     with_param = modes.CHANNEL_LISTS + modes.CHANNEL_KEY + modes.CHANNEL_LIMIT
     with_param += b"".join(modes.PREFIXES)
     return (
-        server_name,
-        VERSION,
+        settings.server_name,
+        settings.version,
         modes.USER_MODES,
         _in_order(modes.CHANNEL_FLAGS + with_param),
         _in_order(with_param),

@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from myproject.interfaces import IDrainable
 from myproject_chat.commands import COMMANDS
 from myproject_chat.server import Server
 from myproject_chat.settings import Settings
@@ -31,9 +32,11 @@ __all__ = ["ChatFactory", "ChatProtocol"]
 
 # Seconds between two looks at the wheel, whose buckets are one second wide.
 _SWEEP = 1.0
+# What clients are told when the server stops.
+_FAREWELL = b"The server is shutting down"
 
 
-@implementer(IPushProducer)
+@implementer(IDrainable, IPushProducer)
 class ChatProtocol(Protocol):
     """
     One connection.
@@ -66,6 +69,14 @@ class ChatProtocol(Protocol):
         """Tell the session; the others see why."""
         done = reason.check(ConnectionDone) is not None
         self.session.lost(b"Connection closed" if done else b"Connection lost")
+
+    def drain(self) -> None:
+        """
+        Say goodbye: what waits for the client is sent, then an ERROR line, then the connection closes.
+
+        All sessions of the server end with this one, so that nobody is told of everybody's leaving.
+        """
+        cast("ChatFactory", self.factory).server.shut_down(_FAREWELL)
 
     # session.Link
 
@@ -136,7 +147,7 @@ class ChatFactory(Factory):
 
     def stopFactory(self) -> None:
         """Say goodbye to everybody: the last port has closed. Nothing here waits for it to arrive."""
-        self.server.shut_down(b"The server is shutting down")
+        self.server.shut_down(_FAREWELL)
         self.server.flush()
 
     def _wake(self) -> None:

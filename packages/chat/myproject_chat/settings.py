@@ -13,6 +13,7 @@ class Settings:
     One server's settings.
 
     :ivar server_name: its name on the network, a word with a dot in it.
+    :ivar version: what it says of itself, a word.
     :ivar network_name: the network's name, a word.
     :ivar motd: the message of the day, UTF-8, any number of lines; empty for none.
     :ivar greeting_delay: seconds of silence after which a new connection is told what this is.
@@ -24,6 +25,7 @@ class Settings:
     """
 
     server_name: bytes = b"irc.example"
+    version: bytes = b"myproject"
     network_name: bytes = b"myproject"
     motd: bytes = b""
     # irssi and WeeChat send CAP within milliseconds; a person looks at an empty screen this long.

@@ -76,6 +76,7 @@ def makeFactory(options: Options) -> ChatFactory:
     return ChatFactory(
         Settings(
             server_name=options.server_name.encode("ascii"),
+            version=f"myproject-{myproject.__version__}".encode("ascii"),
             network_name=options.network_name.encode("ascii"),
             motd=options.motd.encode("utf-8", "replace"),
             registration_timeout=options.registration_timeout,

@@ -17,6 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from myproject.errors import CannotStart, MyprojectError, SettingError
     from myproject.frontdoor import MyFactory
     from myproject.interfaces import IFactoryMaker, IHasServices
@@ -68,9 +70,14 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module on first use (PEP 562)."""
+    if name == "__version__":
+        # Reading an installed distribution's metadata takes some milliseconds.
+        value: object = import_module("importlib.metadata").version("myproject")
+        globals()[name] = value
+        return value
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOME.get(name, 'settings')}"), name)
+    value = getattr(import_module(f"{__name__}.{_HOME.get(name, 'settings')}"), name)
     globals()[name] = value
     return value
 

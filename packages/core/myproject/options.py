@@ -15,14 +15,13 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
 from myproject.errors import SettingError
-from myproject.settings import Scalar, Setting, path, ports
+from myproject.settings import Scalar, Setting, path, ports, seconds
 
 __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
 
@@ -94,6 +93,12 @@ class Options(_Declared):
 
     port = ports(1235)
     config = path(help="Read settings from this TOML file.", in_file=False)
+    # 8: `docker stop` kills after 10 s, and what stops after the connections needs a moment too.
+    drain_timeout = seconds(
+        8,
+        help="Seconds that open connections have to end by themselves when the server stops; then they"
+        " are aborted.",
+    )
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -107,10 +112,11 @@ class Options(_Declared):
 
     def opt_version(self) -> NoReturn:
         """Print the versions of myproject, Twisted and Python, and exit."""
+        from myproject import __version__
         from twisted import __version__ as twisted_version
 
         python = ".".join(map(str, sys.version_info[:3]))
-        print(f"myproject {version('myproject')}, Twisted {twisted_version}, Python {python}")
+        print(f"myproject {__version__}, Twisted {twisted_version}, Python {python}")
         sys.exit(0)
 
     def opt_check_config(self) -> None:

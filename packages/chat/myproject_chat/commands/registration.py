@@ -120,14 +120,14 @@ def _welcome(session: Session, user: User) -> None:
     server = session.server
     network = server.settings.network_name
     started = datetime.fromtimestamp(server.started, UTC)
-    name, version = my_info(server.name)[:2]
+    name, version = my_info(server.settings)[:2]
     session.reply(RPL_WELCOME, text=b"Welcome to %b, %b" % (network, user.source))
     session.reply(RPL_YOURHOST, text=b"Your host is %b, running version %b" % (name, version))
     session.reply(
         RPL_CREATED,
         text=started.strftime("This server was started %Y-%m-%d at %H:%M:%S UTC").encode("ascii"),
     )
-    session.reply(RPL_MYINFO, *my_info(server.name))
+    session.reply(RPL_MYINFO, *my_info(server.settings))
     for tokens in tokens_by_line(server.settings):
         session.reply(RPL_ISUPPORT, *tokens)
     send_lusers(session)
