@@ -65,6 +65,7 @@ class Server:
         self.turn = 0
         self.started = wall()
         self._messages = 0
+        self._shutting_down = False
         self._wake = wake
         self._dirty: list[Session] = []
         self._doomed: list[Session] = []
@@ -122,12 +123,14 @@ class Server:
 
     def shut_down(self, reason: bytes) -> None:
         """
-        Close every session.
+        Close every session. Nobody is told that the others leave: all do.
 
         :param reason: what each client is told.
         """
+        self._shutting_down = True
         for session in list(self.sessions):
             session.close(reason)
+        self._shutting_down = False
 
     def message(
         self,
@@ -164,6 +167,9 @@ class Server:
         """
         del self.sessions[session]
         if user is None:
+            return
+        if self._shutting_down:
+            self.network.remove(user)
             return
         peers = list(self.network.peers(user))
         message = self.message(user, b"QUIT", text=reason)

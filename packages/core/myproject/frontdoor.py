@@ -16,6 +16,7 @@ NAMING    the line is HELP                                 the list; CLOSING
 NAMING    the line names no service, or one that refuses   ``-`` and a reason; CLOSING
 NAMING    the line grows beyond ``NAME_LIMIT``             ``-`` and a reason; CLOSING
 NAMING    ``timeout`` passes, or the client's input ends   ``-`` and a reason; CLOSING
+NAMING    the server stops                                 ``-`` and a reason; CLOSING
 CLOSING   bytes                                            are dropped
 CLOSING   the client's input ends                          close
 CLOSING   ``LINGER`` passes                                abort
@@ -45,7 +46,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from myproject.handover import abort, hand_over
-from myproject.interfaces import IHasServices
+from myproject.interfaces import IDrainable, IHasServices
 from myproject.nameline import HELP, NAME_LIMIT, Asked, NameLine, TooLong, check_name
 from myproject.offers import choose_offers
 
@@ -69,7 +70,7 @@ NAME_TIMEOUT: Final = 30.0
 LINGER: Final = 5.0
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IDrainable, IHalfCloseableProtocol)
 class FrontDoor(Protocol):
     """
     One client at the door, until the service that it names takes over.
@@ -152,6 +153,11 @@ class FrontDoor(Protocol):
             transport.loseWriteConnection()
         else:
             transport.loseConnection()
+
+    def drain(self) -> None:
+        """Turn away a client that has named no service yet; one that was, is leaving already."""
+        if self._line is not None:
+            self._close(b"-the server is stopping; try again later\r\n")
 
     def readConnectionLost(self) -> None:
         """The client has sent all it will send: refuse it if it named no service, and close."""

@@ -9,7 +9,26 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import usage
 from zope.interface import Attribute, Interface
 
-__all__ = ["IFactoryMaker", "IHasServices"]
+__all__ = ["IDrainable", "IFactoryMaker", "IHasServices"]
+
+
+class IDrainable(Interface):
+    """
+    A protocol that can be told that its server is stopping.
+
+    The core tells whichever protocol has the connection at that moment: behind the front door, the
+    service's. One that does not provide this has until ``--drain-timeout`` like every other, and
+    hears nothing.
+    """
+
+    def drain() -> None:
+        """
+        Bring the connection to an end: say goodbye, finish what is half done, then close.
+
+        Called once in a connection, in a turn of its own, never after ``connectionLost``. It returns at once;
+        the connection may go on for as long as it must, and is aborted if it outlasts
+        ``--drain-timeout``.
+        """
 
 
 class IFactoryMaker(Interface):

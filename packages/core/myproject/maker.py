@@ -84,7 +84,9 @@ class FactoryServiceMaker:
 
         try:
             factory = self.makeFactory(options)
-            return FactoryService(self.tapname, factory, options.port)
+            return FactoryService(
+                self.tapname, factory, options.port, drain_timeout=options.drain_timeout
+            )
         except CannotStart as refusal:
             refusal.report()
             raise

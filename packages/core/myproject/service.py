@@ -2,10 +2,10 @@
 The service of a subcommand: its ports, and the services beside them.
 
 The order is the promise. First the services beside the ports start (a store, a page), then the ports
-accept; when it ends, first the ports close, then those services stop. Ports are bound in
-``privilegedStartService``, while a ``twistd`` started as root still is root, and before
-``startService`` returns, so that a port in use ends the process instead of leaving one that listens on
-nothing (which is what Twisted's ``StreamServerEndpointService`` does).
+accept; when it ends, first the ports close, then the connections end (:mod:`myproject.drain`), then
+those services stop. Ports are bound in ``privilegedStartService``, while a ``twistd`` started as root
+still is root, and before ``startService`` returns, so that a port in use ends the process instead of
+leaving one that listens on nothing (which is what Twisted's ``StreamServerEndpointService`` does).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from myproject.drain import DRAIN_TIMEOUT, Drain, ProcessEnd
 from myproject.errors import CannotStart
+from myproject.gate import Gate
 from myproject.interfaces import IHasServices
 from myproject.listening import listen_stream, listen_udp, why
 
@@ -198,6 +200,7 @@ class FactoryService(MultiService):
         :class:`~myproject.interfaces.IHasServices`.
     :param descriptions: where to listen.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
+    :param drain_timeout: seconds that connections have to end when the service stops.
     """
 
     _log = Logger()
@@ -208,6 +211,8 @@ class FactoryService(MultiService):
         factory: IProtocolFactory,
         descriptions: Sequence[str],
         reactor: Any = None,
+        *,
+        drain_timeout: float = DRAIN_TIMEOUT,
     ) -> None:
         super().__init__()
         self.setName(name)
@@ -215,7 +220,13 @@ class FactoryService(MultiService):
         provider = cast("IHasServices | None", IHasServices(factory, None))
         for beside in provider.services() if provider is not None else ():
             beside.setServiceParent(self)
-        self.listening = PortsService(factory, descriptions, reactor)
+        #: What every connection passes, whatever the port: give this to ports, never the factory.
+        self.gate = Gate(factory)
+        self.drain_timeout = drain_timeout
+        self._drain: Drain | None = None
+        self._hurried = False
+        self._end: ProcessEnd | None = None
+        self.listening = PortsService(self.gate, descriptions, reactor)
         self.listening.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
@@ -236,11 +247,14 @@ class FactoryService(MultiService):
 
         :raises CannotStart: after it said why on standard error and in the log.
         """
+        self.gate.open()
+        self._hurried = False
         try:
             super().startService()
         except CannotStart as refusal:
             self._give_up(refusal)
             raise
+        self._end = ProcessEnd(self.listening.reactor, self._hurry)
 
     def _give_up(self, refusal: CannotStart) -> None:
         # No more than "error": what is critical Twisted prints on standard error itself before
@@ -257,18 +271,49 @@ class FactoryService(MultiService):
             above = getattr(above, "parent", None)
         return above is not None
 
+    def _hurry(self) -> None:
+        self._hurried = True
+        if self._drain is not None:
+            self._drain.cut()
+
     @defer.inlineCallbacks
     def stopService(self) -> Generator[defer.Deferred[Any], Any, None]:
         """
-        Close the ports, then stop the services beside them, each when the one before it has stopped.
+        Close the ports, let the connections end, then stop the services beside them.
+
+        Each waits for the one before it: the services may be what the connections' last words need.
 
         :return: fires when all have stopped.
         """
         Service.stopService(self)
-        for service in reversed(list(self)):
+        # UDP ports are closed with the others: a successor of this process will want them.
+        services = list(reversed(list(self)))
+        for service in services:
             # Ports are bound before they run, and are to be closed even if they never did.
-            if service.running or isinstance(service, _BoundService):
-                try:
-                    yield defer.maybeDeferred(service.stopService)
-                except Exception:
-                    self._log.failure("{service} did not stop as it should", service=service)
+            if isinstance(service, _BoundService):
+                yield from self._stop(service)
+        if self.listening.reactor is not None:
+            yield self._drained()
+        for service in services:
+            if service.running and not isinstance(service, _BoundService):
+                yield from self._stop(service)
+        if self._end is not None:
+            self._end.forget()
+            self._end = None
+
+    def _stop(self, service: Any) -> Generator[defer.Deferred[Any], Any, None]:
+        try:
+            yield defer.maybeDeferred(service.stopService)
+        except Exception:
+            # Whatever it was, the others are to stop all the same.
+            self._log.failure("{service} did not stop as it should", service=service)
+            if self._end is not None:
+                self._end.clean = False
+
+    def _drained(self) -> defer.Deferred[None]:
+        """Have the connections end."""
+        self._drain = Drain(self.gate, self.listening.reactor, self.drain_timeout)
+        draining = self._drain.begin()
+        if self._hurried:
+            self._drain.cut()
+        return draining
