@@ -60,6 +60,7 @@ class Kind(Generic[T]):
     :param toml: the TOML types that the file may use.
     :param parse: text to value; raises ``ValueError`` with a clause that says what is wrong.
     :param show: value to a TOML scalar that ``parse`` reads back.
+    :param words: all that a person may give, where that is a few words: what a shell completes.
     """
 
     metavar: str
@@ -67,6 +68,7 @@ class Kind(Generic[T]):
     toml: tuple[type, ...]
     parse: Callable[[str], T]
     show: Callable[[T], Scalar]
+    words: tuple[str, ...] = ()
 
     def read(self, raw: object) -> T:
         """
@@ -339,7 +341,8 @@ def choice(default: str, options: Sequence[str], *, help: str, short: str = "") 
             raise ValueError("it is none of the choices")
         return value
 
-    kind = Kind[str]("WORD", "one of " + ", ".join(options), (str,), parse, str)
+    words = tuple(options)
+    kind = Kind[str]("WORD", "one of " + ", ".join(words), (str,), parse, str, words)
     return Setting(kind, default, help=help, short=short)
 
 
