@@ -320,7 +320,7 @@ class FactoryServiceTests(InMemory):
         reactor = Recording()
         whole = FactoryService("shout", Factory(), ["1"], reactor)
         verifyObject(IService, whole)
-        self.assertEqual(("shout", [whole.listening]), (whole.name, list(whole)))
+        self.assertEqual(("shout", [whole.notify, whole.listening]), (whole.name, list(whole)))
         whole.startService()
         self.assertEqual([1], reactor.open)
 

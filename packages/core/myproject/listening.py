@@ -18,6 +18,8 @@ from twisted.internet import defer, error
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 
+from myproject import activation
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (
         IListeningPort,
@@ -54,6 +56,10 @@ def check_description(description: str) -> None:
     if description.isascii() and description.isdigit():
         if len(description) > 5 or int(description) > MAX_PORT:
             raise ValueError("it is too large for a port")
+        return
+    name = activation.named(description)
+    if name is not None:
+        activation.check_name(name)
         return
     try:
         endpoint = serverFromString(cast("Any", None), description)
@@ -99,6 +105,9 @@ def listen_stream(
     """
     if description.isdigit():
         return defer.maybeDeferred(_listen_tcp, reactor, int(description), factory)
+    name = activation.named(description)
+    if name is not None:
+        return defer.maybeDeferred(activation.adopt, reactor, name, factory)
     # Also what parsing raises: a certificate may be gone since the settings were validated.
     opening = defer.maybeDeferred(_listen_endpoint, reactor, description, factory)
     return opening.addCallback(lambda port: [port])

@@ -26,6 +26,7 @@ from myproject.errors import CannotStart
 from myproject.gate import Gate
 from myproject.interfaces import IHasServices
 from myproject.listening import listen_stream, listen_udp, why
+from myproject.notify import NotifyService
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -122,6 +123,17 @@ class _BoundService(Service):
         what = f"{self._port} {description}" if description.isdigit() else description
         return f"cannot listen on {what}: {why(failure.value)}; choose another with --port"
 
+    def when_open(self) -> defer.Deferred[bool]:
+        """
+        Wait until it is known whether the ports can be had: at once, but for exotic endpoints.
+
+        :return: fires with whether all are open; with False if they were closed before that.
+        """
+        waiting = defer.DeferredList(self._opening)
+        return waiting.addCallback(
+            lambda _: self._bound and len(self.ports) >= len(self.descriptions)
+        )
+
     def _close(self) -> defer.Deferred[Any]:
         self._bound = False
         opening, self._opening = self._opening, []
@@ -217,6 +229,9 @@ class FactoryService(MultiService):
         super().__init__()
         self.setName(name)
         self.factory = factory
+        #: Tells the service manager. It starts first and stops last: a drain has signs of life too.
+        self.notify = NotifyService(lambda: len(self.gate), reactor)
+        self.notify.setServiceParent(self)
         provider = cast("IHasServices | None", IHasServices(factory, None))
         for beside in provider.services() if provider is not None else ():
             beside.setServiceParent(self)
@@ -255,6 +270,7 @@ class FactoryService(MultiService):
             self._give_up(refusal)
             raise
         self._end = ProcessEnd(self.listening.reactor, self._hurry)
+        self.notify.serving(one.when_open() for one in self if isinstance(one, _BoundService))
 
     def _give_up(self, refusal: CannotStart) -> None:
         # No more than "error": what is critical Twisted prints on standard error itself before
@@ -286,6 +302,7 @@ class FactoryService(MultiService):
         :return: fires when all have stopped.
         """
         Service.stopService(self)
+        self.notify.stopping()
         # UDP ports are closed with the others: a successor of this process will want them.
         services = list(reversed(list(self)))
         for service in services:

@@ -1,0 +1,118 @@
+"""
+Socket activation: listening on sockets that the service manager opened for us, found by their name.
+
+systemd passes open sockets as descriptors from 3 on, and names them in ``LISTEN_FDNAMES``, in the same
+order (sd_listen_fds(3)). Several may have one name: the socket unit that gave them may listen on IPv4
+and IPv6. ``systemd:NAME`` is all of those. Twisted's own ``systemd:domain=INET6:name=NAME`` is one
+of them, the last, and has to be told the address family, which the socket knows.
+
+Twisted takes ``LISTEN_PID`` and ``LISTEN_FDS`` out of the environment when it first looks at endpoints. So
+what was passed is learnt from Twisted, by its index; the names are still in the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet.endpoints import serverFromString
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+
+__all__ = ["adopt", "check_name", "named", "passed"]
+
+_PREFIX: Final = "systemd:"
+
+
+def named(description: str) -> str | None:
+    """
+    The NAME of ``systemd:NAME``; None if the description is another one.
+
+    :param description: a port number, or an endpoint description.
+    """
+    name = description.removeprefix(_PREFIX)
+    return None if name == description or set(name) & set(":=") else name
+
+
+def passed(environ: Mapping[str, str] | None = None) -> list[tuple[str, int]]:
+    """
+    The sockets that were passed to this process, each its name and its descriptor.
+
+    :param environ: the environment; by default that of the process.
+    """
+    names = (os.environ if environ is None else environ).get("LISTEN_FDNAMES", "").split(":")
+    found: list[tuple[str, int]] = []
+    for index, name in enumerate(names):
+        try:
+            # The family does not matter: all we ask for is the descriptor.
+            endpoint: Any = serverFromString(
+                cast("Any", None), f"systemd:domain=INET:index={index}"
+            )
+        except IndexError:
+            break
+        found.append((name, endpoint.fileno))
+    return found
+
+
+def check_name(name: str) -> None:
+    """
+    Find out whether a name's sockets can be listened on.
+
+    :param name: the name that the socket unit gave them.
+    :raises ValueError: with a clause that says why not.
+    """
+    sockets = _named_sockets(name)
+    try:
+        for one in sockets:
+            stream = one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+            if not stream or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise ValueError("the service manager passed a socket that accepts no connections")
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _named_sockets(name: str) -> list[socket.socket]:
+    """
+    Duplicates of the sockets with a name, which the caller closes. The originals stay open, to be
+    listened on again.
+    """
+    everything = passed()
+    matching = [number for known, number in everything if known == name]
+    if not matching:
+        names = ", ".join(sorted({known for known, _ in everything})) or "none at all"
+        raise ValueError(f"the service manager passed no socket of that name, but {names}")
+    sockets: list[socket.socket] = []
+    for number in matching:
+        try:
+            # The manager lets descriptors survive an exec: ours should not reach those we start.
+            os.set_inheritable(number, False)
+            sockets.append(socket.socket(fileno=os.dup(number)))
+        except OSError:
+            for one in sockets:
+                one.close()
+            raise ValueError("the service manager passed what is no open socket") from None
+    return sockets
+
+
+def adopt(reactor: Any, name: str, factory: IProtocolFactory) -> list[IListeningPort]:
+    """
+    Accept connections on all sockets with a name.
+
+    :param reactor: the reactor, as an ``IReactorSocket``.
+    :param name: as :func:`check_name` accepts it.
+    :param factory: makes a protocol for each connection.
+    :return: the open ports.
+    :raises ValueError: there is no such socket.
+    """
+    with contextlib.ExitStack() as stack:
+        # The reactor makes duplicates of its own.
+        sockets = [stack.enter_context(one) for one in _named_sockets(name)]
+        for one in sockets:
+            # Unless its unit says otherwise, a socket comes in blocking mode.
+            one.setblocking(False)
+        return [reactor.adoptStreamPort(one.fileno(), one.family, factory) for one in sockets]
