@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.endpoints import serverFromString
@@ -65,38 +65,32 @@ def check_name(name: str) -> None:
     :param name: the name that the socket unit gave them.
     :raises ValueError: with a clause that says why not.
     """
-    sockets = _named_sockets(name)
-    try:
+    with _named_sockets(name) as sockets:
         for one in sockets:
             stream = one.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
             if not stream or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 raise ValueError("the service manager passed a socket that accepts no connections")
-    finally:
-        for one in sockets:
-            one.close()
 
 
-def _named_sockets(name: str) -> list[socket.socket]:
-    """
-    Duplicates of the sockets with a name, which the caller closes. The originals stay open, to be
-    listened on again.
-    """
+@contextlib.contextmanager
+def _named_sockets(name: str) -> Iterator[list[socket.socket]]:
+    """Look at the sockets with a name. They stay open, to be listened on again."""
     everything = passed()
     matching = [number for known, number in everything if known == name]
     if not matching:
         names = ", ".join(sorted({known for known, _ in everything})) or "none at all"
         raise ValueError(f"the service manager passed no socket of that name, but {names}")
-    sockets: list[socket.socket] = []
-    for number in matching:
-        try:
-            # The manager lets descriptors survive an exec: ours should not reach those we start.
-            os.set_inheritable(number, False)
-            sockets.append(socket.socket(fileno=os.dup(number)))
-        except OSError:
-            for one in sockets:
-                one.close()
-            raise ValueError("the service manager passed what is no open socket") from None
-    return sockets
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        for number in matching:
+            try:
+                # The manager lets descriptors survive an exec: ours should not reach those we start.
+                os.set_inheritable(number, False)
+                sockets.append(socket.socket(fileno=number))
+            except OSError:
+                raise ValueError("the service manager passed what is no open socket") from None
+            stack.callback(sockets[-1].detach)
+        yield sockets
 
 
 def adopt(reactor: Any, name: str, factory: IProtocolFactory) -> list[IListeningPort]:
@@ -109,10 +103,9 @@ def adopt(reactor: Any, name: str, factory: IProtocolFactory) -> list[IListening
     :return: the open ports.
     :raises ValueError: there is no such socket.
     """
-    with contextlib.ExitStack() as stack:
-        # The reactor makes duplicates of its own.
-        sockets = [stack.enter_context(one) for one in _named_sockets(name)]
+    with _named_sockets(name) as sockets:
         for one in sockets:
             # Unless its unit says otherwise, a socket comes in blocking mode.
             one.setblocking(False)
+        # The reactor listens on duplicates.
         return [reactor.adoptStreamPort(one.fileno(), one.family, factory) for one in sockets]
