@@ -1,31 +1,146 @@
 """
 The gate: what every connection of a subcommand passes when it is accepted, and never again.
 
-It is the factory that the ports know. For each connection it asks the factory behind it for a protocol,
-and from the moment that this protocol meets its transport the gate follows the connection's life. It does
-so on the transport, whose ``connectionLost`` it replaces on that one instance: protocols come and go (the
-front door hands a connection to another one), and a wrapper around them would cost a call for each
-chunk, and hide half-close from those that know it. So nothing stands between a transport and its
-protocol, whatever the port: TCP, a Unix socket, one that was adopted, or TLS, where the gate stands
-behind the TLS layer and the transport that it follows is that layer.
+It is the factory that the ports know. It judges each connection (:mod:`myproject.limits`), and asks the
+factory behind it for a protocol for those that it lets in. From the moment that this protocol meets its
+transport the gate follows the connection's life. It does so on the transport, whose ``connectionLost``
+it replaces on that one instance: protocols come and go (the front door hands a connection to another
+one), and a wrapper around them would cost a call for each chunk, and hide half-close from those that know
+it. So nothing stands between a transport and its protocol, whatever the port: TCP, a Unix socket, one
+that was adopted, or TLS, where the gate stands behind the TLS layer and the transport that it follows
+is that layer.
+
+Two limits go on for as long as a connection does. They are kept by the socket's own transport, for which
+each port is given a subclass of its class (:class:`_Metered`) that counts in the places where bytes pass:
+
+- ``max_buffered``: what waits to be sent is added up at every write. A write that brings it above the
+  bound aborts the connection, drops what waited, and drops what is still written. So no more ever
+  waits than the bound and one write. It bounds what a protocol forgets to bound; it is no flow control.
+- ``idle_timeout``: one timer for all looks at all counters once a second. Whose have not moved for so
+  long is closed, and ``LINGER`` later aborted. So it acts up to a second late, and costs a connection
+  nothing but the look.
+
+A refusal is counted by its reason, and logged: the first at once, those that follow within ``LOG_EVERY``
+in one line together, so that a flood of connections is no flood of the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
 from twisted.internet.interfaces import ILoggingContext, IProtocolFactory
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer, providedBy
 
 from myproject.handover import abort
+from myproject.limits import Admission, Host, Limits, Reason, descriptor_limit
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IProtocol
+    from twisted.internet.interfaces import (
+        IAddress,
+        IDelayedCall,
+        IListeningPort,
+        IProtocol,
+        IReactorTime,
+    )
 
-__all__ = ["Connection", "Gate"]
+__all__ = ["LINGER", "LOG_EVERY", "Connection", "Gate", "GateStatistics"]
+
+#: Seconds between two looks at the counters.
+_LOOK: Final = 1.0
+
+#: Seconds that a peer has to take its last bytes and close, once it was closed for being idle. The
+#: front door's, and nginx's lingering_timeout.
+LINGER: Final = 5.0
+
+#: Seconds between two log lines about refusals for the same reason. OpenSSH's sshd says once a minute
+#: how many it drops; an operator who has just set a limit wants to see it work sooner.
+LOG_EVERY: Final = 10.0
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """
+    What a gate has seen.
+
+    :param open: connections open now.
+    :param hosts: hosts that have one open; peers without an address are not among them.
+    :param total: connections let in since the gate was made.
+    :param refused: connections refused, by reason.
+    :param aborted: connections ended by ``idle_timeout`` and ``max_buffered``, by the setting's name.
+    :param bytes_in: bytes received from sockets, those of TLS itself included.
+    :param bytes_out: bytes given to sockets, likewise.
+    """
+
+    open: int
+    hosts: int
+    total: int
+    refused: Mapping[Reason, int]
+    aborted: Mapping[str, int]
+    bytes_in: int
+    bytes_out: int
+
+
+class _Metered:
+    """
+    Mixed into the class of a port's transports: counts bytes where they pass anyway.
+
+    Each method does what the one below does, and one addition; only :meth:`writeSomeData`, called once for
+    each ``send``, asks it as well.
+    """
+
+    received = 0
+    sent = 0
+
+    # For each gate: the bound, and whom to tell.
+    max_buffered: int
+    overflown: Callable[[Any], None]
+
+    # What Twisted's stream transports have.
+    protocol: Any
+    reactor: Any
+    dataBuffer: bytes
+    offset: int
+    _tempDataBuffer: list[bytes]
+    _tempDataLen: int
+    _aborting: bool
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        if not data:
+            return CONNECTION_DONE
+        self.received += len(data)
+        self.protocol.dataReceived(data)
+        return None
+
+    def writeSomeData(self, data: bytes) -> Any:
+        """Send, and count what was sent."""
+        done = super().writeSomeData(data)  # type: ignore[misc]
+        if type(done) is int:
+            self.sent += done
+        return done
+
+    def startWriting(self) -> None:
+        """Have the reactor send what a write has just added, unless it is too much."""
+        if len(self.dataBuffer) - self.offset + self._tempDataLen > self.max_buffered:
+            self._overflow()
+        else:
+            self.reactor.addWriter(self)
+
+    def _overflow(self) -> None:
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
+        self.dataBuffer = b""
+        self.offset = 0
+        if not self._aborting:
+            type(self).overflown(self)
+            abort(self)
 
 
 class Connection:
@@ -33,12 +148,25 @@ class Connection:
     A connection that has passed the gate, until it is lost.
 
     :param transport: the transport that the accepted protocol was given.
+    :param host: whose it is.
+    :param now: the time in seconds.
     """
 
-    __slots__ = ("transport",)
+    __slots__ = ("closing", "host", "moved", "seen", "socket", "transport")
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, host: Host | None, now: float) -> None:
         self.transport = transport
+        self.host = host
+        below = transport
+        while below is not None and not isinstance(below, _Metered):
+            below = getattr(below, "transport", None)
+        #: The transport that counts bytes; None on an endpoint that is not a port of Twisted's own.
+        self.socket: _Metered | None = below
+        #: How many bytes the last look saw, and since when it is that many.
+        self.seen = 0
+        self.moved = now
+        #: Whether it was asked to close for being idle.
+        self.closing = False
 
     @property
     def protocol(self) -> Any:
@@ -54,6 +182,21 @@ class Connection:
             seated = seated.wrappedProtocol
         return seated
 
+    def quiet(self, now: float) -> float:
+        """
+        Look at the counters.
+
+        :param now: the time in seconds.
+        :return: the seconds since a look first saw them as they are.
+        """
+        if self.socket is None:
+            return 0.0
+        seen = self.socket.received + self.socket.sent
+        if seen != self.seen:
+            self.seen = seen
+            self.moved = now
+        return now - self.moved
+
     def abort(self) -> None:
         """Close it without waiting for anything."""
         abort(self.transport)
@@ -62,18 +205,41 @@ class Connection:
 @implementer(IProtocolFactory, ILoggingContext)
 class Gate:
     """
-    Stands before a factory, and knows its connections.
+    Stands before a factory: judges its connections, and knows those that are open.
 
     :param factory: makes the protocols. What it provides besides, an ALPN list for instance, the gate
         provides too, and it answers for it.
+    :param limits: what is permitted.
+    :param clock: tells the time; the reactor by default, looked up when it is first needed.
     """
 
-    def __init__(self, factory: IProtocolFactory) -> None:
+    _log = Logger()
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        limits: Limits | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
         #: The factory behind the gate.
         self.wrappedFactory = factory
+        self._admission = Admission(Limits() if limits is None else limits, descriptor_limit())
+        self._clock = clock
         self._open = True
+        # Whether all ports ask the gate itself, so that None is an answer that they understand.
+        self._bare: bool | None = None
+        self._classes: dict[type, Any] = {}
         self._connections: dict[Connection, None] = {}
         self._waiting: list[defer.Deferred[None]] = []
+        self._timer: IDelayedCall | None = None
+        self._total = 0
+        self._received = 0
+        self._sent = 0
+        self._refused = dict.fromkeys(Reason, 0)
+        self._aborted = {"idle-timeout": 0, "max-buffered": 0}
+        # Refusals that the log does not know of yet, and when it last heard of one.
+        self._unsaid: dict[Reason, tuple[int, object]] = {}
+        self._said: dict[Reason, float] = {}
         alsoProvides(self, providedBy(factory))
 
     def __getattr__(self, name: str) -> Any:
@@ -88,6 +254,45 @@ class Gate:
     def __iter__(self) -> Iterator[Connection]:
         """The open connections, the oldest first."""
         return iter(list(self._connections))
+
+    @property
+    def clock(self) -> IReactorTime:
+        """What tells the time."""
+        if self._clock is None:
+            from twisted.internet import reactor
+
+            self._clock = cast("IReactorTime", reactor)
+        return self._clock
+
+    @property
+    def limits(self) -> Limits:
+        """
+        What is permitted; may be set at any time.
+
+        Of new limits, ``idle_timeout`` and ``max_buffered`` apply to open connections as well.
+        """
+        return self._admission.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._admission.limits = limits
+        for metered in self._classes.values():
+            metered.max_buffered = limits.max_buffered or sys.maxsize
+        self._schedule()
+
+    @property
+    def statistics(self) -> GateStatistics:
+        """What the gate has seen until now."""
+        sockets = [one.socket for one in self._connections if one.socket is not None]
+        return GateStatistics(
+            open=self._admission.open,
+            hosts=self._admission.hosts,
+            total=self._total,
+            refused=MappingProxyType(dict(self._refused)),
+            aborted=MappingProxyType(dict(self._aborted)),
+            bytes_in=self._received + sum(one.received for one in sockets),
+            bytes_out=self._sent + sum(one.sent for one in sockets),
+        )
 
     # What a port asks for
 
@@ -111,53 +316,152 @@ class Gate:
         Take a connection, or refuse it.
 
         :param addr: the peer's address.
-        :return: the factory's protocol; or one that aborts the connection before a byte is read, as a
-            TLS layer in front of the gate cannot take None for an answer.
+        :return: the factory's protocol; None for a refused connection. A TLS layer in front of the gate
+            cannot take None for an answer: it gets a protocol that aborts before the handshake.
         """
-        if not self._open:
-            return _Refused()
-        protocol = self.wrappedFactory.buildProtocol(addr)  # type: ignore[arg-type]
-        if protocol is None:
-            return _Refused()
-        self._await_transport(protocol)
-        return protocol
+        host = getattr(addr, "host", None)
+        reason = Reason.STOPPING
+        if self._open:
+            verdict = self._admission.judge(host, self.clock.seconds())
+            if verdict is None:
+                protocol = self.wrappedFactory.buildProtocol(addr)  # type: ignore[arg-type]
+                if protocol is not None:
+                    self._await_transport(protocol, host)
+                    return protocol
+                verdict = Reason.SERVICE
+            reason = verdict
+        self._refuse(reason, host)
+        return None if self._bare else _Refused()
 
-    def _await_transport(self, protocol: IProtocol) -> None:
+    def _refuse(self, reason: Reason, host: object) -> None:
+        self._refused[reason] += 1
+        count, _ = self._unsaid.get(reason, (0, None))
+        self._unsaid[reason] = (count + 1, host)
+        self._report()
+        self._schedule()
+
+    def _report(self, *, all_of_them: bool = False) -> None:
+        """Log the refusals whose time has come."""
+        now = self.clock.seconds()
+        for reason, (count, host) in list(self._unsaid.items()):
+            if all_of_them or now - self._said.get(reason, -LOG_EVERY) >= LOG_EVERY:
+                del self._unsaid[reason]
+                self._said[reason] = now
+                self._log.warn(
+                    "connections refused: {count}, the last from {host}: {why}",
+                    count=count,
+                    host=host or "a peer without an address",
+                    why=reason.value,
+                    reason=reason,
+                )
+
+    def _await_transport(self, protocol: IProtocol, host: object) -> None:
         made: Any = protocol
         make_connection: Callable[[Any], None] = made.makeConnection
 
         def connect(transport: Any) -> None:
             del made.makeConnection
-            self._enter(transport, made)
+            self._enter(transport, made, host)
             make_connection(transport)
 
         made.makeConnection = connect
 
-    def _enter(self, transport: Any, protocol: Any) -> None:
-        connection = Connection(transport)
+    def _enter(self, transport: Any, protocol: Any, host: object) -> None:
+        entered = self._admission.enter(host)
+        connection = Connection(transport, entered, self.clock.seconds())
         self._connections[connection] = None
+        self._total += 1
         # All that are sockets, or TLS above one, are told of their end by this name. Transports in
         # memory tell their protocol alone.
         told = transport if hasattr(transport, "connectionLost") else protocol
         connection_lost: Callable[..., None] = told.connectionLost
 
         def lost(*reason: Any) -> None:
-            del told.connectionLost
-            try:
-                connection_lost(*reason)
-            finally:
-                self._leave(connection)
+            if connection in self._connections:
+                del told.connectionLost
+                try:
+                    connection_lost(*reason)
+                finally:
+                    self._leave(connection)
 
         told.connectionLost = lost
+        self._schedule()
 
     def _leave(self, connection: Connection) -> None:
         del self._connections[connection]
+        self._admission.leave(connection.host)
+        if connection.socket is not None:
+            self._received += connection.socket.received
+            self._sent += connection.socket.sent
         if not self._connections:
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)
 
+    # Time
+
+    def _schedule(self) -> None:
+        if self._timer is None and (
+            self._unsaid or (self.limits.idle_timeout and self._connections)
+        ):
+            self._timer = self.clock.callLater(_LOOK, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.limits.idle_timeout:
+            now = self.clock.seconds()
+            for connection in self:
+                self._look_at(connection, now)
+        self._report()
+        self._schedule()
+
+    def _look_at(self, connection: Connection, now: float) -> None:
+        quiet = connection.quiet(now)
+        if connection.closing:
+            if quiet >= LINGER:
+                connection.abort()
+        elif quiet >= self.limits.idle_timeout:
+            self._aborted["idle-timeout"] += 1
+            self._log.info(
+                "closing an idle connection of {peer}: no byte for {quiet:g} s",
+                peer=connection.transport.getPeer(),
+                quiet=quiet,
+            )
+            connection.closing = True
+            connection.moved = now
+            connection.transport.loseConnection()
+
+    def _overflown(self, transport: Any) -> None:
+        self._aborted["max-buffered"] += 1
+        self._log.warn(
+            "aborting a connection of {peer}: more than {bound} bytes wait for it",
+            peer=transport.getPeer(),
+            bound=self.limits.max_buffered,
+        )
+
     # What the service asks for
+
+    def watch_port(self, port: IListeningPort) -> None:
+        """
+        Have a port's connections counted and bounded; to be called before the reactor's next turn.
+
+        A port that does not make its transports as Twisted's own do has its connections limited when they
+        are accepted, and told when the service stops, but no more.
+
+        :param port: a port that was opened with this gate as its factory.
+        """
+        opened: Any = port
+        bare = getattr(opened, "factory", None) is self
+        self._bare = bare if self._bare is None else self._bare and bare
+        kind: Any = getattr(opened, "transport", None)
+        if isinstance(kind, type) and hasattr(kind, "_dataReceived"):
+            if kind not in self._classes:
+                own = {
+                    "max_buffered": self.limits.max_buffered or sys.maxsize,
+                    "overflown": self._overflown,
+                }
+                self._classes[kind] = type(kind.__name__, (_Metered, kind), own)
+            opened.transport = self._classes[kind]
 
     def open(self) -> None:
         """Let connections in; a new gate does."""
@@ -167,6 +471,13 @@ class Gate:
         """Let no more connections in, not even those that the system has accepted by now."""
         self._open = False
 
+    def end(self) -> None:
+        """Log what is left to say, and let go of the clock."""
+        self._report(all_of_them=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def when_empty(self) -> defer.Deferred[None]:
         """
         Wait for the last connection to be lost.
@@ -174,9 +485,9 @@ class Gate:
         :return: fires when there is none; at once if there is none now. It can be cancelled.
         """
         empty: defer.Deferred[None] = defer.Deferred(self._waiting.remove)
-        self._waiting.append(empty)
-        if not self._connections:
-            self._waiting.remove(empty)
+        if self._connections:
+            self._waiting.append(empty)
+        else:
             empty.callback(None)
         return empty
 

@@ -80,12 +80,17 @@ class FactoryServiceMaker:
         :raises CannotStart: the module refused, after it said why on standard error.
         """
         from myproject.errors import CannotStart
+        from myproject.limits import Limits
         from myproject.service import FactoryService
 
         try:
             factory = self.makeFactory(options)
             return FactoryService(
-                self.tapname, factory, options.port, drain_timeout=options.drain_timeout
+                self.tapname,
+                factory,
+                options.port,
+                limits=Limits.of(options),
+                drain_timeout=options.drain_timeout,
             )
         except CannotStart as refusal:
             refusal.report()

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NoReturn
 from twisted.python import usage
 
 from myproject.errors import SettingError
-from myproject.settings import Scalar, Setting, path, ports, seconds
+from myproject.settings import Scalar, Setting, integer, networks, path, ports, seconds
 
 __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
 
@@ -98,6 +98,30 @@ class Options(_Declared):
         8,
         help="Seconds that open connections have to end by themselves when the server stops; then they"
         " are aborted.",
+    )
+    # Why these defaults: myproject.limits. What depends on who the clients are is off.
+    max_connections = integer(
+        0,
+        help="Connections that may be open; 0 for as many as the process's file descriptors permit,"
+        " less 32 that are kept for other use.",
+    )
+    max_connections_per_host = integer(
+        0,
+        help="Connections that one host (an IPv4 address, an IPv6 /64) may have open; 0 for any number.",
+    )
+    connection_rate = integer(
+        0, help="Connections that one host may open in a minute; 0 for any number."
+    )
+    allow = networks(help="Let in this network only; may be repeated.")
+    deny = networks(help="Keep this network out, even if --allow has it; may be repeated.")
+    idle_timeout = seconds(
+        0,
+        help="Seconds without a byte in either direction after which a connection is closed; 0 for never.",
+    )
+    max_buffered = integer(
+        64 * 2**20,
+        metavar="BYTES",
+        help="Bytes that may wait to be sent to one peer before its connection is aborted; 0 for any number.",
     )
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:

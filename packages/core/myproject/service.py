@@ -25,6 +25,7 @@ from myproject.drain import DRAIN_TIMEOUT, Drain, ProcessEnd
 from myproject.errors import CannotStart
 from myproject.gate import Gate
 from myproject.interfaces import IHasServices
+from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
 
@@ -164,7 +165,7 @@ class PortsService(_BoundService):
     """
     Accepts connections on any number of ports; on all of them, or none.
 
-    :param factory: makes a protocol for each connection.
+    :param factory: makes a protocol for each connection; if it is a gate, it watches the ports.
     :param descriptions: where to listen, each a port number or an endpoint description.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
     """
@@ -176,7 +177,13 @@ class PortsService(_BoundService):
         self.factory = factory
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
-        return listen_stream(self.reactor, description, self.factory)
+        return listen_stream(self.reactor, description, self.factory).addCallback(self._watched)
+
+    def _watched(self, ports: list[IListeningPort]) -> list[IListeningPort]:
+        if isinstance(self.factory, Gate):
+            for port in ports:
+                self.factory.watch_port(port)
+        return ports
 
 
 class DatagramService(_BoundService):
@@ -212,6 +219,7 @@ class FactoryService(MultiService):
         :class:`~myproject.interfaces.IHasServices`.
     :param descriptions: where to listen.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
+    :param limits: what the gate permits.
     :param drain_timeout: seconds that connections have to end when the service stops.
     """
 
@@ -224,6 +232,7 @@ class FactoryService(MultiService):
         descriptions: Sequence[str],
         reactor: Any = None,
         *,
+        limits: Limits | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
     ) -> None:
         super().__init__()
@@ -236,7 +245,7 @@ class FactoryService(MultiService):
         for beside in provider.services() if provider is not None else ():
             beside.setServiceParent(self)
         #: What every connection passes, whatever the port: give this to ports, never the factory.
-        self.gate = Gate(factory)
+        self.gate = Gate(factory, limits, reactor)
         self.drain_timeout = drain_timeout
         self._drain: Drain | None = None
         self._hurried = False
@@ -311,6 +320,7 @@ class FactoryService(MultiService):
                 yield from self._stop(service)
         if self.listening.reactor is not None:
             yield self._drained()
+            self.gate.end()
         for service in services:
             if service.running and not isinstance(service, _BoundService):
                 yield from self._stop(service)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
     from typing import Self
 
     from myproject.options import Options
@@ -36,6 +37,7 @@ __all__ = [
     "choice",
     "flag",
     "integer",
+    "networks",
     "path",
     "ports",
     "seconds",
@@ -398,3 +400,35 @@ def ports(default: int | str) -> Setting[tuple[str, ...]]:
         short="p",
         many=True,
     )
+
+
+def _parse_network(value: str) -> IPv4Network | IPv6Network:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        pass
+    try:
+        nearest = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("it is not a network") from None
+    raise ValueError(f"it is an address within {nearest}, not a network")
+
+
+_NETWORK: Final = Kind["IPv4Network | IPv6Network"](
+    "NETWORK",
+    "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32",
+    (str,),
+    _parse_network,
+    str,
+)
+
+
+def networks(*, help: str) -> Setting[tuple[IPv4Network | IPv6Network, ...]]:
+    """
+    Declare a setting that is any number of networks of either IP version, none by default.
+
+    :param help: one sentence.
+    """
+    return Setting(_NETWORK, (), help=help, many=True)
