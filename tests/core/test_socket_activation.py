@@ -151,8 +151,8 @@ class NameTests(SocketCase):
         self.failureResultOf(listen_stream(MemoryReactor(), "systemd:gone", Factory()), ValueError)
 
 
-class ActivatedTests(EndToEnd, SocketCase):
-    """The installed programs, under a stand-in for the service manager."""
+class Activated(EndToEnd, SocketCase):
+    """Starts the installed programs under a stand-in for the service manager."""
 
     def setUp(self) -> None:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -195,6 +195,10 @@ class ActivatedTests(EndToEnd, SocketCase):
             messages[message] = None
             if message.startswith(until):
                 return list(messages)
+
+
+class ActivatedTests(Activated):
+    """The installed programs, under a stand-in for the service manager."""
 
     def check(self, subcommand: str, *, tool: str = "twistd") -> None:
         four = self.listening(socket.AF_INET, "127.0.0.1")
