@@ -730,6 +730,6 @@ class PortTests(TestCase):
         return self.check(port, gate, client, plain=False)
 
     # Twisted's own use of pyOpenSSL is deprecated by the latter's newest.
-    test_tls.suppress = [util.suppress(category=DeprecationWarning)]  # type: ignore[attr-defined]
+    test_tls.suppress = (util.suppress(category=DeprecationWarning),)  # type: ignore[attr-defined]
     if find_spec("OpenSSL") is None:  # pragma: no cover (optional)
         test_tls.skip = "pyOpenSSL is not installed"  # type: ignore[attr-defined]
