@@ -284,7 +284,8 @@ class DescriptorTests(EndToEnd):
         server = start(self, "-n", "myproject-echo", "-p", f"{port}", "--drain-timeout", "0")
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         server.wait_for_port(port)
-        self.assertEqual(32, self.check(server, port))
+        # The helper's own connection may still be on its way out.
+        self.assertIn(self.check(server, port), (31, 32))
         server.wait_for_log("the file descriptors permit")
         self.assertNotIn("EMFILE", server.log)
 
