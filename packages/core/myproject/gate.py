@@ -51,6 +51,8 @@ if TYPE_CHECKING:
         IReactorTime,
     )
 
+    from myproject.logs import Journal
+
 __all__ = ["LINGER", "LOG_EVERY", "Connection", "Gate", "GateStatistics"]
 
 #: Seconds between two looks at the counters.
@@ -240,6 +242,8 @@ class Gate:
         # Refusals that the log does not know of yet, and when it last heard of one.
         self._unsaid: dict[Reason, tuple[int, object]] = {}
         self._said: dict[Reason, float] = {}
+        #: Told of each connection when it is let in and when it was lost; None if nobody asks.
+        self.journal: Journal | None = None
         alsoProvides(self, providedBy(factory))
 
     def __getattr__(self, name: str) -> Any:
@@ -371,6 +375,8 @@ class Gate:
         connection = Connection(transport, entered, self.clock.seconds())
         self._connections[connection] = None
         self._total += 1
+        if self.journal is not None:
+            self.journal.opened(connection)
         # All that are sockets, or TLS above one, are told of their end by this name. Transports in
         # memory tell their protocol alone.
         told = transport if hasattr(transport, "connectionLost") else protocol
@@ -382,6 +388,8 @@ class Gate:
                 try:
                     connection_lost(*reason)
                 finally:
+                    if self.journal is not None:
+                        self.journal.closed(connection, *reason)
                     self._leave(connection)
 
         told.connectionLost = lost

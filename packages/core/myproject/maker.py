@@ -81,11 +81,13 @@ class FactoryServiceMaker:
         """
         from myproject.errors import CannotStart
         from myproject.limits import Limits
+        from myproject.logs import Logging, attach
         from myproject.service import FactoryService
 
+        logging = Logging.installed(self.tapname, options.log_level)
         try:
             factory = self.makeFactory(options)
-            return FactoryService(
+            service = FactoryService(
                 self.tapname,
                 factory,
                 options.port,
@@ -95,3 +97,5 @@ class FactoryServiceMaker:
         except CannotStart as refusal:
             refusal.report()
             raise
+        attach(service, logging, access=options.access_log)
+        return service

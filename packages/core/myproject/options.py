@@ -21,7 +21,17 @@ from typing import Any, ClassVar, NoReturn
 from twisted.python import usage
 
 from myproject.errors import SettingError
-from myproject.settings import Scalar, Setting, integer, networks, path, ports, seconds
+from myproject.settings import (
+    Scalar,
+    Setting,
+    choice,
+    flag,
+    integer,
+    networks,
+    path,
+    ports,
+    seconds,
+)
 
 __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
 
@@ -123,6 +133,13 @@ class Options(_Declared):
         metavar="BYTES",
         help="Bytes that may wait to be sent to one peer before its connection is aborted; 0 for any number.",
     )
+
+    log_level = choice(
+        "info",
+        ["debug", "info", "warn", "error", "critical"],
+        help="The least important events that are logged.",
+    )
+    access_log = flag(help="Log when a connection opens, and when it closes and how it went.")
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()
