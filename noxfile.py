@@ -75,7 +75,7 @@ def tests(session: nox.Session, twisted: str) -> None:
     """All quick tests, on each Python, with the oldest and the latest Twisted that we support."""
     floors = [one.replace(">=", "==") for one in PROJECT["project"]["dependencies"]]
     if twisted == "floor":
-        expected = next(one for one in floors if one.startswith("twisted==")).partition("==")[2]
+        expected = next(one for one in floors if one.startswith("twisted[")).partition("==")[2]
         session.install("-e", ".", *floors, *group("test"))
     else:
         expected = f">={CURRENT_TWISTED}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from twisted.python import usage
 
     from myproject.options import Options
+    from myproject.tls import TLSSettings
 
 __all__ = ["FactoryServiceMaker"]
 
@@ -72,6 +73,15 @@ class FactoryServiceMaker:
         """
         return cast("IProtocolFactory", self._load().makeFactory(options))
 
+    @staticmethod
+    def _tls(options: Any) -> TLSSettings | None:
+        if not options.tls_port:
+            return None
+        # What most do without is not imported.
+        from myproject.tls import TLSSettings
+
+        return TLSSettings.of(options)
+
     def makeService(self, options: Any) -> IService:
         """
         Make the service: the factory's ports, and the services beside them. Opens nothing.
@@ -93,6 +103,8 @@ class FactoryServiceMaker:
                 options.port,
                 limits=Limits.of(options),
                 drain_timeout=options.drain_timeout,
+                tls=self._tls(options),
+                tls_descriptions=options.tls_port,
             )
         except CannotStart as refusal:
             refusal.report()

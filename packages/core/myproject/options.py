@@ -30,6 +30,7 @@ from myproject.settings import (
     networks,
     path,
     ports,
+    reloadable,
     seconds,
 )
 
@@ -37,6 +38,9 @@ __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
 
 COMMAND_LINE = "the command line"
 DEFAULT = "its default"
+
+#: Of the settings of TLS, those that say that there is to be TLS.
+_TLS = ("tls-port", "certificate", "private-key", "self-signed", "client-ca")
 
 
 def _option_methods(setting: Setting[Any], tapname: str, default: str) -> Iterable[tuple[str, Any]]:
@@ -132,6 +136,40 @@ class Options(_Declared):
         64 * 2**20,
         metavar="BYTES",
         help="Bytes that may wait to be sent to one peer before its connection is aborted; 0 for any number.",
+    )
+
+    # What these mean together, and why these defaults: myproject.tls, myproject.certificates.
+    tls_port = ports(
+        None,
+        help="Where to listen for TLS: as for --port, and beside it; may be repeated.",
+        short="",
+    )
+    certificate = reloadable(
+        path(
+            help="The certificate for TLS, followed by those of its authorities; or a folder of them, from"
+            " which the name that a client asks for chooses. A change of the file is noticed within 30"
+            " seconds."
+        )
+    )
+    private_key = reloadable(
+        path(help="The certificate's private key; without it, the certificate's file has both.")
+    )
+    self_signed = flag(
+        help="For trying out: make a throw-away certificate at each start, and log its fingerprint."
+    )
+    tls_minimum = reloadable(
+        choice("1.2", ["1.2", "1.3"], help="The oldest version of TLS that is accepted.")
+    )
+    client_certificates = reloadable(
+        choice(
+            "none",
+            ["none", "request", "require"],
+            help="Whether clients are asked for a certificate. Without --client-ca any will do, of which"
+            " only the fingerprint means something.",
+        )
+    )
+    client_ca = reloadable(
+        path(help="The authorities, one of which must have signed a client's certificate.")
     )
 
     log_level = choice(
@@ -231,7 +269,15 @@ class Options(_Declared):
         for name, setting in self.settings.items():
             if name != "config":
                 self._set(setting, self._candidates(name, table, where))
+        self._check_tls()
         self.validate()
+
+    def _check_tls(self) -> None:
+        # Most have no use for TLS, and are spared the import.
+        if any(self[name] for name in _TLS):
+            from myproject.tls import check
+
+            check(self)
 
     def validate(self) -> None:
         """

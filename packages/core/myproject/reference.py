@@ -37,7 +37,7 @@ def settings_table(options: type[Options]) -> str:
             f"`{setting.environment(options.tapname)}`",
             f"`{name}`" if setting.in_file else "no",
             f"`{default}`" if default else "none",
-            " ".join([setting.help, *_allowed(setting)]),
+            " ".join([setting.help, *_allowed(setting), *_reloaded(setting)]),
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
@@ -48,6 +48,11 @@ def _allowed(setting: Setting[object]) -> list[str]:
     if setting.kind.allowed == ANY_TEXT:
         return []
     return [f"Give {setting.kind.allowed}{', any number of times' if setting.many else ''}."]
+
+
+def _reloaded(setting: Setting[object]) -> list[str]:
+    """Whether a change needs no restart, as a sentence."""
+    return ["Changes on reload."] if setting.reloadable else []
 
 
 def settings_page(makers: Iterable[tuple[str, str, type[Options]]]) -> str:

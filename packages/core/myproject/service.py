@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
     from twisted.internet.protocol import DatagramProtocol
 
-__all__ = ["DatagramService", "FactoryService", "PortsService"]
+    from myproject.tls import TLSService, TLSSettings
+
+__all__ = ["DatagramService", "FactoryService", "PortsService", "TLSPortsService"]
 
 
 class _BoundService(Service):
@@ -46,8 +48,9 @@ class _BoundService(Service):
 
     _log = Logger()
 
-    #: What a bare number is called when it is refused.
+    #: What a bare number is called when it is refused, and the setting that gives another.
     _port = "port"
+    _setting = "port"
 
     def __init__(self, descriptions: Sequence[str], reactor: Any = None) -> None:
         self.descriptions = tuple(descriptions)
@@ -122,7 +125,9 @@ class _BoundService(Service):
 
     def _refusal(self, description: str, failure: Failure) -> str:
         what = f"{self._port} {description}" if description.isdigit() else description
-        return f"cannot listen on {what}: {why(failure.value)}; choose another with --port"
+        return (
+            f"cannot listen on {what}: {why(failure.value)}; choose another with --{self._setting}"
+        )
 
     def when_open(self) -> defer.Deferred[bool]:
         """
@@ -186,6 +191,30 @@ class PortsService(_BoundService):
         return ports
 
 
+class TLSPortsService(PortsService):
+    """
+    The same with TLS.
+
+    :param tls: has the certificates, and is to start before this one.
+    :param gate: what stands behind TLS.
+    :param descriptions: where to listen, each a port number or an endpoint description.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    _setting = "tls-port"
+
+    def __init__(
+        self, tls: TLSService, gate: Gate, descriptions: Sequence[str], reactor: Any = None
+    ) -> None:
+        super().__init__(gate, descriptions, reactor)
+        self.tls = tls
+
+    def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
+        # Not before the start: Twisted's TLS wants a reactor, which nothing may install earlier.
+        factory = self.tls.wrap(self.factory, self.reactor)
+        return listen_stream(self.reactor, description, factory).addCallback(self._watched)
+
+
 class DatagramService(_BoundService):
     """
     Receives datagrams on any number of UDP ports; on all of them, or none.
@@ -221,6 +250,8 @@ class FactoryService(MultiService):
     :param reactor: the reactor; by default the global one, looked up when the service starts.
     :param limits: what the gate permits.
     :param drain_timeout: seconds that connections have to end when the service stops.
+    :param tls: what TLS needs to know; may be None if nothing listens for TLS.
+    :param tls_descriptions: where to listen for TLS.
     """
 
     _log = Logger()
@@ -234,6 +265,8 @@ class FactoryService(MultiService):
         *,
         limits: Limits | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
+        tls: TLSSettings | None = None,
+        tls_descriptions: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.setName(name)
@@ -252,6 +285,14 @@ class FactoryService(MultiService):
         self._end: ProcessEnd | None = None
         self.listening = PortsService(self.gate, descriptions, reactor)
         self.listening.setServiceParent(self)
+        #: Has the certificates; None without TLS.
+        self.tls: TLSService | None = None
+        if tls is not None and tls_descriptions:
+            from myproject.tls import TLSService
+
+            self.tls = TLSService(tls, reactor)
+            self.tls.setServiceParent(self)
+            TLSPortsService(self.tls, self.gate, tls_descriptions, reactor).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """

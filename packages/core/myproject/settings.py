@@ -40,6 +40,7 @@ __all__ = [
     "networks",
     "path",
     "ports",
+    "reloadable",
     "seconds",
     "strings",
     "text",
@@ -110,6 +111,9 @@ class Setting(Generic[T_co]):
     :param in_file: whether the file may set it.
     :param secret: whether ``--print-config`` and errors must hide it.
     """
+
+    #: Whether a change takes effect while the service runs: :func:`reloadable`.
+    reloadable = False
 
     name: str
     attribute: str
@@ -387,17 +391,25 @@ _PORT: Final = Kind[str](
 )
 
 
-def ports(default: int | str) -> Setting[tuple[str, ...]]:
+def ports(
+    default: int | str | None,
+    *,
+    help: str = "Where to listen: a port number (IPv4 and IPv6), or an endpoint description; may be"
+    " repeated.",
+    short: str = "p",
+) -> Setting[tuple[str, ...]]:
     """
     Declare the setting that says where a subcommand listens; every subcommand has it as ``port``.
 
-    :param default: a port number (0: any free one), or an endpoint description.
+    :param default: a port number (0: any free one), or an endpoint description; None for none.
+    :param help: one sentence.
+    :param short: a letter for the command line.
     """
     return Setting(
         _PORT,
-        [default],
-        help="Where to listen: a port number (IPv4 and IPv6), or an endpoint description; may be repeated.",
-        short="p",
+        [] if default is None else [default],
+        help=help,
+        short=short,
         many=True,
     )
 
@@ -432,3 +444,19 @@ def networks(*, help: str) -> Setting[tuple[IPv4Network | IPv6Network, ...]]:
     :param help: one sentence.
     """
     return Setting(_NETWORK, (), help=help, many=True)
+
+
+S = TypeVar("S", bound=Setting[Any])
+
+
+def reloadable(setting: S) -> S:
+    """
+    Say of a setting that a change of it takes effect while the service runs.
+
+    Whoever reads it then says so with :class:`~myproject.interfaces.IReloadable`.
+
+    :param setting: the setting.
+    :return: the same.
+    """
+    setting.reloadable = True
+    return setting
