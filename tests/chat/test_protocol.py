@@ -8,6 +8,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from myproject.interfaces import IDrainable
 from myproject_chat import ChatFactory, Settings
 from tests.chat.harness import Chat
 
@@ -44,6 +45,22 @@ class ProtocolTests(SynchronousTestCase):
         client = Chat().connect()
         client.type("QUIT")
         self.assertIsNone(client.transport.producer)
+
+    def test_told_to_drain_it_says_goodbye_behind_all_that_waits(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", "#a"), chat.join("bo", "#a")
+        chat.hush(al, bo)
+        bo.transport.writes.clear()
+        al.feed(b"PRIVMSG #a :last words\r\n")
+        self.assertTrue(verifyObject(IDrainable, al.protocol))
+        al.protocol.drain()
+        bo.protocol.drain()
+        chat.turn()
+        said, error = b"".join(bo.transport.writes).splitlines()
+        self.assertTrue(said.endswith(b" PRIVMSG #a :last words"))
+        self.assertTrue(error.startswith(b"ERROR :Closing link: "))
+        self.assertTrue(error.endswith(b" (The server is shutting down)"))
+        self.assertIsNone(bo.transport.producer)
 
 
 class FactoryTests(SynchronousTestCase):

@@ -4,8 +4,8 @@ The core of myproject: what turns a Twisted protocol factory into a service that
 Most users need four names. :class:`FactoryServiceMaker` goes into a dropin and makes a subcommand of
 ``twistd``; :class:`Options` is the base of that subcommand's settings, each declared once with
 :func:`flag`, :func:`integer`, :func:`text`, :func:`choice`, :func:`seconds`, :func:`path`,
-:func:`ports` or :func:`strings`; :class:`MyFactory` is the front door (RFC 1078), which hands a
-connection to the service that the client names.
+:func:`ports`, :func:`networks` or :func:`strings`; :class:`MyFactory` is the front door (RFC 1078),
+which hands a connection to the service that the client names.
 
 Names load when they are first used: a dropin that imports this package while ``twistd --help``
 lists plugins pays for nothing but the maker.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from myproject.errors import CannotStart, MyprojectError, SettingError
     from myproject.frontdoor import MyFactory
-    from myproject.interfaces import IFactoryMaker, IHasServices
+    from myproject.interfaces import IDrainable, IFactoryMaker, IHasServices
     from myproject.maker import FactoryServiceMaker
     from myproject.options import Options
     from myproject.settings import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         choice,
         flag,
         integer,
+        networks,
         path,
         ports,
         seconds,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CannotStart",
     "FactoryServiceMaker",
+    "IDrainable",
     "IFactoryMaker",
     "IHasServices",
     "MyFactory",
@@ -49,6 +51,7 @@ __all__ = [
     "choice",
     "flag",
     "integer",
+    "networks",
     "path",
     "ports",
     "seconds",
@@ -59,6 +62,7 @@ __all__ = [
 _HOME = {
     "CannotStart": "errors",
     "FactoryServiceMaker": "maker",
+    "IDrainable": "interfaces",
     "IFactoryMaker": "interfaces",
     "IHasServices": "interfaces",
     "MyFactory": "frontdoor",
