@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import pty
+import select
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from tests.support import PATIENCE
 
-__all__ = ["bash", "fish", "missing", "zsh"]
+__all__ = ["bash", "fish", "missing", "type_in_bash", "zsh"]
 
 #: What a shell offers: each word, and what it says of it.
 Offer = dict[str, str]
@@ -119,6 +120,43 @@ def bash(script: str, *words: str, folder: Path, breaks: str | None = None) -> l
     return done.stdout.split("\0")[:-1]
 
 
+def type_in_bash(script: str, keys: str, *, folder: Path) -> list[str]:
+    """
+    Type a command line of twistd into a bash that has a terminal.
+
+    :param script: the completion script.
+    :param keys: what to type, TAB included, without the end of the line.
+    :param folder: a folder for its files.
+    :returns: the arguments that twistd would get.
+    """
+    (folder / "script.bash").write_text(script, encoding="utf-8")
+    rc = "source script.bash\ntwistd() { printf '%s\\0' \"$@\" >typed; exit; }\nPS1=ready:\n"
+    (folder / "rc.bash").write_text(rc, encoding="utf-8")
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            ["bash", "--rcfile", "rc.bash", "-i"],
+            env={**os.environ, "LC_ALL": "C.UTF-8", "TERM": "dumb", "INPUTRC": os.devnull},
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        # Before its prompt the terminal is not readline's yet.
+        printed = _read(ours, until=b"ready:")
+        os.write(ours, f"{keys}\n".encode())
+        printed += _read(ours)
+        process.wait(PATIENCE)
+    finally:
+        os.close(ours)
+    typed = folder / "typed"
+    if not typed.exists():
+        raise AssertionError(printed.decode(errors="replace"))
+    return typed.read_text(encoding="utf-8").split("\0")[:-1]
+
+
 def fish(script: str, line: str, *, folder: Path) -> Offer:
     """
     Complete with fish.
@@ -191,14 +229,17 @@ def zsh(script: str, line: str, *, folder: Path, fpath: Sequence[Path] = ()) -> 
     return {word: shown.removeprefix(word).strip() for word, shown in offer}
 
 
-def _read(terminal: int) -> bytes:
-    """All that is printed on a terminal until nobody has it open any more."""
+def _read(terminal: int, until: bytes = b"") -> bytes:
+    """What is printed on a terminal until some text has come, or nobody has it open any more."""
     printed = b""
-    while True:
+    while not until or until not in printed:
+        if not select.select([terminal], [], [], PATIENCE)[0]:
+            raise AssertionError(f"the shell waits for more: {printed!r}")
         try:
             more = os.read(terminal, 65536)
         except OSError:  # Linux's way to say so
             more = b""
         if not more:
-            return printed
+            break
         printed += more
+    return printed

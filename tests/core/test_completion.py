@@ -19,7 +19,7 @@ import myproject
 from myproject import completion
 from myproject.maker import FactoryServiceMaker
 from myproject.optiontable import Row, Subcommand, Value, find_subcommands, plain, rows_of, tools
-from tests.core.shells import bash, fish, missing, zsh
+from tests.core.shells import bash, fish, missing, type_in_bash, zsh
 from tests.support import run
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ class _ShellTests(_Base):
     shell: str
 
     def setUp(self) -> None:
-        self.skip = missing(self.shell)
+        if why := missing(self.shell):
+            self.skipTest(why)
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.script = scripts(made(), FOREIGN)[self.shell]
@@ -261,6 +262,18 @@ class BashTests(_ShellTests, SynchronousTestCase):
             ["compopt -o default"], self.reply("twistd", "made", "--made-log", "=", "x")
         )
         self.assertEqual(["compopt -o dirnames"], self.reply("twistd", "-d", "x"))
+
+    def test_keys_become_words_files_and_folders_at_a_terminal(self) -> None:
+        (self.folder / "a file").touch()
+        (self.folder / "a:folder").mkdir()
+        for keys, typed in {
+            "twistd mad\t-": ["made", "-"],
+            "twistd made --made-mode=a\t-": ["made", "--made-mode=a b", "-"],
+            "twistd made --made-log 'a f\t": ["made", "--made-log", "a file"],
+            "twistd made --made-log=a\\ f\t-": ["made", "--made-log=a file", "-"],
+            "twistd -d a\t": ["-d", "a:folder/"],
+        }.items():
+            self.assertEqual(typed, type_in_bash(self.script, keys, folder=self.folder), keys)
 
     def test_subcommands_that_are_not_known_get_what_bash_offers_by_itself(self) -> None:
         self.assertEqual(["compopt -o default"], self.reply("twistd", "foreign", "x"))
