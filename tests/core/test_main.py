@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from importlib import import_module
 from io import StringIO
@@ -12,7 +14,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import run
+from tests.support import PATIENCE, run
 
 entry = import_module("myproject.__main__")
 
@@ -59,6 +61,28 @@ class MainTests(SynchronousTestCase):
         self.assertEqual(0, end.code)
         said = cast("StringIO", sys.stdout).getvalue()
         self.assertRegex(said, r"^myproject [\d.]+, Twisted [\d.]+\w*, Python [\d.]+\n$")
+
+    def test_the_doctor_is_asked_without_importing_twisted(self) -> None:
+        code = (
+            "import sys, types; doctor = types.ModuleType('myproject.doctor'); doctor.main = len;"
+            "sys.modules['myproject.doctor'] = doctor; from myproject.__main__ import main;"
+            "print(main(['doctor', 'a']), 'twisted' in sys.modules)"
+        )
+        done = run("-c", code, cwd=Path(self.mktemp()).absolute(), tool="python")
+        self.assertEqual(("1 False\n", ""), (done.stdout, done.stderr))
+
+    def test_a_reader_that_has_gone_gets_no_traceback(self) -> None:
+        theirs, ours = os.pipe()
+        os.close(theirs)
+        done = subprocess.run(
+            [sys.executable, "-m", "myproject", "--help"],
+            stdout=ours,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+        os.close(ours)
+        self.assertEqual((-signal.SIGPIPE, b""), (done.returncode, done.stderr))
 
     def test_a_real_process_exits_with_the_status(self) -> None:
         done = run("-m", "myproject", "what", cwd=Path(self.mktemp()).absolute(), tool="python")

@@ -8,6 +8,7 @@ asked for, and has a function ``main`` from arguments to an exit status.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -53,21 +54,22 @@ def main(arguments: Sequence[str]) -> int:
     if word in ("-h", "--help"):
         sys.stdout.write(_usage())
         return os.EX_OK
+    if word in _WORDS:
+        module, _ = _WORDS[word]
+        status: int = import_module(module).main(rest)
+        return status
+    # Not before: the doctor has to work where Twisted cannot be imported.
     from myproject.options import Options, nearest
 
     if word == "--version":
         Options({}).opt_version()
-    if word not in _WORDS:
-        known = [*_WORDS, "--help", "--version"]
-        hint = nearest(word, known)
-        sys.stderr.write(
-            f"{PROGRAM}: there is no word {word!r}{hint}; give one of {', '.join(_WORDS)}\n"
-        )
-        return os.EX_USAGE
-    module, _ = _WORDS[word]
-    status: int = import_module(module).main(rest)
-    return status
+    hint = nearest(word, [*_WORDS, "--help", "--version"])
+    known = ", ".join(_WORDS)
+    sys.stderr.write(f"{PROGRAM}: there is no word {word!r}{hint}; give one of {known}\n")
+    return os.EX_USAGE
 
 
 if __name__ == "__main__":
+    # Into a pipe whose reader has seen enough (`| head`) we end like other tools, without a traceback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))
