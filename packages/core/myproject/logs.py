@@ -83,6 +83,9 @@ _INTERNAL: Final = frozenset(
     {"message", "time", "system", "format", "isError", "failure", "why", "printed"}
 )
 
+#: What a line says of every event: no key of an event's own can pass for one of these.
+_OURS: Final = frozenset({"time", "level", "namespace", "system", "message", "traceback"})
+
 #: How deep values within values go; an event is no document.
 _DEPTH: Final = 4
 
@@ -137,16 +140,19 @@ def _describe(event: LogEvent, subcommand: str) -> dict[str, Any]:
     known["message"] = _attempt(formatEvent, event)
     failure = event.get("log_failure")
     if failure is not None:
-        known["traceback"] = _attempt(failure.getTraceback)
+        known["traceback"] = _attempt(_traceback, failure)
     for key, value in event.items():
-        if type(key) is not str or key.startswith("log_") or key in _INTERNAL:
+        if type(key) is not str or key.startswith("log_") or key in _INTERNAL | _OURS:
             continue
-        # Who logs of a connection from outside of it, names it with the same keys.
-        if key not in known or key in ("subcommand", "connection", "peer"):
-            plain = _plain(value)
-            if plain is not None:
-                known[key] = plain
+        # Who logs of a connection from outside of it, names it with the same keys as its prefix.
+        plain = _plain(value)
+        if plain is not None:
+            known[key] = plain
     return {key: value for key, value in known.items() if value is not None}
+
+
+def _traceback(failure: Failure) -> str:
+    return failure.getTraceback()
 
 
 def _time(moment: object) -> str:
@@ -511,7 +517,8 @@ def _address(ask: Callable[[], Any]) -> str:
     if host is not None:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     name = getattr(address, "name", None)
-    return f"unix:{os.fsdecode(name)}" if name else "unix"
+    # The name is the peer's choice, and Twisted's own log escapes nothing but line ends.
+    return f"unix:{_escape(os.fsdecode(name))}" if name else "unix"
 
 
 def attach(service: Any, logging: Logging, *, access: bool) -> None:
