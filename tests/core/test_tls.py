@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -503,12 +504,21 @@ class InstalledTests(SynchronousTestCase):
             answer += client.recv(65536)
         self.assertEqual(data, answer)
 
-    def test_a_careful_client_is_served_by_name(self) -> None:
+    def test_by_name_and_renewed_on_sighup(self) -> None:
+        """Careful clients are served by name; after SIGHUP by the renewed one, the open ones still."""
         A.write(self.folder / "a.pem")
         B.write(self.folder / "b.pem")
-        self.start("--certificate", str(self.folder))
+        server = self.start("--certificate", str(self.folder))
+        first = self.connect("a.test", A)
         self.echo(self.connect("x.wild.test", B), b"wild")
-        self.echo(self.connect("a.test", A), b"x" * 100_000)
+        renewed = issue("a.test")
+        renewed.write(self.folder / "a.pem")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("reloaded")
+        self.echo(self.connect("a.test", renewed), b"renewed")
+        self.assertRaises(ssl.SSLCertVerificationError, self.connect, "a.test", A)
+        self.echo(first, b"x" * 100_000)
+        self.assertEqual(0, server.stop())
 
     def test_a_minimum_version(self) -> None:
         file = A.write(self.folder / "a.pem")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import usage
 from zope.interface import Attribute, Interface
 
-__all__ = ["IDrainable", "IFactoryMaker", "IHasServices"]
+__all__ = ["IDrainable", "IFactoryMaker", "IHasServices", "IReloadable"]
 
 
 class IDrainable(Interface):
@@ -61,3 +62,15 @@ class IHasServices(Interface):
 
     def services() -> Iterable[IService]:
         """The services, in the order in which they start; they stop in the opposite one."""
+
+
+class IReloadable(Interface):
+    """A factory, some of whose settings can change while it runs: those declared ``reloadable``."""
+
+    def reload(options: Any, changed: frozenset[str]) -> None:
+        """
+        Take new settings.
+
+        :param options: all of them, validated; only those in ``changed`` are to be read.
+        :param changed: the names of the reloadable ones that differ from those in force, or none.
+        """

@@ -92,6 +92,7 @@ class FactoryServiceMaker:
         from myproject.errors import CannotStart
         from myproject.limits import Limits
         from myproject.logs import Logging, attach
+        from myproject.reload import ReloadService
         from myproject.service import FactoryService
 
         logging = Logging.installed(self.tapname, options.log_level)
@@ -109,5 +110,6 @@ class FactoryServiceMaker:
         except CannotStart as refusal:
             refusal.report()
             raise
+        ReloadService(options, service.reload, service.notify).setServiceParent(service)
         attach(service, logging, access=options.access_log)
         return service

@@ -108,34 +108,48 @@ class Options(_Declared):
     port = ports(1235)
     config = path(help="Read settings from this TOML file.", in_file=False)
     # 8: `docker stop` kills after 10 s, and what stops after the connections needs a moment too.
-    drain_timeout = seconds(
-        8,
-        help="Seconds that open connections have to end by themselves when the server stops; then they"
-        " are aborted.",
+    drain_timeout = reloadable(
+        seconds(
+            8,
+            help="Seconds that open connections have to end by themselves when the server stops; then they"
+            " are aborted.",
+        )
     )
     # Why these defaults: myproject.limits. What depends on who the clients are is off.
-    max_connections = integer(
-        0,
-        help="Connections that may be open; 0 for as many as the process's file descriptors permit,"
-        " less 32 that are kept for other use.",
+    max_connections = reloadable(
+        integer(
+            0,
+            help="Connections that may be open; 0 for as many as the process's file descriptors permit,"
+            " less 32 that are kept for other use.",
+        )
     )
-    max_connections_per_host = integer(
-        0,
-        help="Connections that one host (an IPv4 address, an IPv6 /64) may have open; 0 for any number.",
+    max_connections_per_host = reloadable(
+        integer(
+            0,
+            help="Connections that one host (an IPv4 address, an IPv6 /64) may have open; 0 for any number.",
+        )
     )
-    connection_rate = integer(
-        0, help="Connections that one host may open in a minute; 0 for any number."
+    connection_rate = reloadable(
+        integer(0, help="Connections that one host may open in a minute; 0 for any number.")
     )
-    allow = networks(help="Let in this network only; may be repeated.")
-    deny = networks(help="Keep this network out, even if --allow has it; may be repeated.")
-    idle_timeout = seconds(
-        0,
-        help="Seconds without a byte in either direction after which a connection is closed; 0 for never.",
+    allow = reloadable(networks(help="Let in this network only; may be repeated."))
+    deny = reloadable(
+        networks(help="Keep this network out, even if --allow has it; may be repeated.")
     )
-    max_buffered = integer(
-        64 * 2**20,
-        metavar="BYTES",
-        help="Bytes that may wait to be sent to one peer before its connection is aborted; 0 for any number.",
+    idle_timeout = reloadable(
+        seconds(
+            0,
+            help="Seconds without a byte in either direction after which a connection is closed; 0 for"
+            " never.",
+        )
+    )
+    max_buffered = reloadable(
+        integer(
+            64 * 2**20,
+            metavar="BYTES",
+            help="Bytes that may wait to be sent to one peer before its connection is aborted; 0 for any"
+            " number.",
+        )
     )
 
     # What these mean together, and why these defaults: myproject.tls, myproject.certificates.
@@ -154,8 +168,10 @@ class Options(_Declared):
     private_key = reloadable(
         path(help="The certificate's private key; without it, the certificate's file has both.")
     )
-    self_signed = flag(
-        help="For trying out: make a throw-away certificate at each start, and log its fingerprint."
+    self_signed = reloadable(
+        flag(
+            help="For trying out: make a throw-away certificate at each start, and log its fingerprint."
+        )
     )
     tls_minimum = reloadable(
         choice("1.2", ["1.2", "1.3"], help="The oldest version of TLS that is accepted.")

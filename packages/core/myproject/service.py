@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from myproject.drain import DRAIN_TIMEOUT, Drain, ProcessEnd
 from myproject.errors import CannotStart
 from myproject.gate import Gate
-from myproject.interfaces import IHasServices
+from myproject.interfaces import IHasServices, IReloadable
 from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
     from twisted.internet.protocol import DatagramProtocol
 
+    from myproject.options import Options
     from myproject.tls import TLSService, TLSSettings
 
 __all__ = ["DatagramService", "FactoryService", "PortsService", "TLSPortsService"]
@@ -321,6 +322,27 @@ class FactoryService(MultiService):
             raise
         self._end = ProcessEnd(self.listening.reactor, self._hurry)
         self.notify.serving(one.when_open() for one in self if isinstance(one, _BoundService))
+
+    def reload(self, options: Options, changed: frozenset[str]) -> bool:
+        """
+        Take new settings while running.
+
+        :param options: all of them, validated.
+        :param changed: the names of the reloadable ones that differ from those in force.
+        :return: whether they could be had; if not, the log says why, and all stays as it was.
+        """
+        if self.tls is not None:
+            from myproject.tls import TLSSettings
+
+            # Without a port for it the settings of TLS mean nothing, but ports stay until a restart.
+            if not self.tls.reload(TLSSettings.of(options) if options.tls_port else None):
+                return False
+        self.gate.limits = Limits.of(options)
+        self.drain_timeout = options.drain_timeout
+        provider = cast("IReloadable | None", IReloadable(self.factory, None))
+        if provider is not None:
+            provider.reload(options, changed)
+        return True
 
     def _give_up(self, refusal: CannotStart) -> None:
         # No more than "error": what is critical Twisted prints on standard error itself before

@@ -1,0 +1,182 @@
+"""
+Reload: on SIGHUP the settings are read again, from the same sources, and what can change does.
+
+A reload is one of three things, and one log line says which:
+
+====================================  ==============================================================
+what was read                         what happens
+====================================  ==============================================================
+has a mistake                         nothing changes; the line is that which a start would print
+changes what can change at run time   it is applied: settings that are declared ``reloadable``
+changes anything else                 that stays as it is, and is named; the rest is applied
+====================================  ==============================================================
+
+Certificates are read again in any case: their files may have changed while their names did not.
+
+The sources are the command line as it was given, the environment, and the configuration file as it
+is now. Relative paths mean what they meant at the start, from whatever folder the process runs since.
+
+A process has one handler for a signal, and may have several services of ours (one that hosts
+others, a ``.tac`` file with two): each handler calls the one that was there before it. Python runs
+handlers between any two instructions, so all that one does is to ask the reactor for a turn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+from myproject.errors import SettingError
+from myproject.listening import why
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from myproject.notify import NotifyService
+    from myproject.options import Options
+
+__all__ = ["ReloadService", "read_again"]
+
+
+def read_again(options: Options, folder: Path) -> Options:
+    """
+    Read settings again, from the sources that they came from.
+
+    :param options: resolved options.
+    :param folder: the folder in which the process was when they were.
+    :return: new ones, resolved.
+    :raises SettingError: there is a mistake in what was read.
+    :raises OSError: the folder is gone.
+    """
+    again = type(options)(options.environ)
+    again.parent = options.parent
+    again.given = {name: list(values) for name, values in options.given.items()}
+    with contextlib.chdir(folder) if folder != Path.cwd() else contextlib.nullcontext():
+        again.resolve(options.config)
+    return again
+
+
+class ReloadService(Service):
+    """
+    Reloads on SIGHUP.
+
+    :param options: the settings in force.
+    :param apply: called with newly read settings and the names of those reloadable ones that changed;
+        returns whether all could be applied, and has logged why if not.
+    :param notify: tells the service manager.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        options: Options,
+        apply: Callable[[Options, frozenset[str]], bool],
+        notify: NotifyService | None = None,
+        reactor: Any = None,
+    ) -> None:
+        #: The settings that were read last without a mistake.
+        self.options = options
+        self.reactor = reactor
+        self._apply = apply
+        self._notify = notify
+        # twistd changes its folder, with --rundir, after the options were read and this was made.
+        self._folder = Path.cwd()
+        #: What runs, by the setting's name: of those that cannot change, the value at the start.
+        self._running = dict(options)
+        self._previous: Any = None
+        self._installed = False
+
+    def startService(self) -> None:
+        """Listen for the signal; a thread that is not the main one may not, and goes without."""
+        super().startService()
+        if self.reactor is None:
+            from twisted.internet import reactor
+
+            self.reactor = reactor
+        # Still installed, it lies below another handler, which would call it twice, or for ever.
+        if self._installed:
+            return
+        with contextlib.suppress(ValueError):
+            self._previous = signal.signal(signal.SIGHUP, self._signalled)
+            self._installed = True
+
+    def stopService(self) -> None:
+        """Put the handler back that was there before."""
+        super().stopService()
+        # One that came after ours calls ours, which then only passes the signal on.
+        if self._installed and signal.getsignal(signal.SIGHUP) == self._signalled:
+            # None: a handler that Python did not install, and cannot.
+            signal.signal(signal.SIGHUP, self._previous or signal.SIG_DFL)
+            self._installed = False
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._previous):
+            self._previous(number, frame)
+        if self.running:
+            self.reactor.callFromThread(self._reload_if_running)
+
+    def _reload_if_running(self) -> None:
+        # The parent stops before its children do, and connections may take their time between.
+        if self.running and (self.parent is None or self.parent.running):
+            self.reload()
+
+    def reload(self) -> bool:
+        """
+        Read the settings again, and apply what can be applied.
+
+        :return: whether there was no mistake; what there was is logged.
+        """
+        if self._notify is not None:
+            self._notify.reloading()
+        try:
+            return self._reload()
+        except Exception:
+            # A bug, or a subclass's: what runs is to run on.
+            self._log.failure("{name}: the reload failed", name=self.options.tapname)
+            return False
+        finally:
+            if self._notify is not None:
+                self._notify.ready()
+
+    def _reload(self) -> bool:
+        name = self.options.tapname
+        try:
+            again = read_again(self.options, self._folder)
+        except SettingError as mistake:
+            return self._keep(str(mistake))
+        except OSError as failure:
+            return self._keep(f"{self._folder}: {why(failure)}; give it back")
+        changed = {key for key in again.settings if again[key] != self._running[key]}
+        live = frozenset(key for key in changed if again.settings[key].reloadable)
+        if not self._apply(again, live):
+            return False
+        self.options = again
+        self._running.update({key: again[key] for key in live})
+        self._log.info(
+            "{name}: reloaded; {changed}",
+            name=name,
+            changed=f"changed: {', '.join(sorted(live))}" if live else "no setting has changed",
+        )
+        if fixed := sorted(changed - live):
+            self._log.warn(
+                "{name}: not changed, as that needs a restart: {fixed}",
+                name=name,
+                fixed=", ".join(fixed),
+            )
+        return True
+
+    def _keep(self, mistake: str) -> bool:
+        self._log.error(
+            "{name}: the settings that were read before remain in force: {mistake}",
+            name=self.options.tapname,
+            mistake=mistake,
+        )
+        return False
