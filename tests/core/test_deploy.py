@@ -112,6 +112,22 @@ class UnitTests(Activated):
                 str(UNITS / f"{name}.service"),
             )
 
+    def test_what_matters_most_is_not_left_to_a_figure(self) -> None:
+        for name in SUBCOMMANDS:
+            assignments = unit(f"{name}.service")
+            for key, value in {
+                "Type": "notify",
+                "User": "myproject",
+                "ProtectSystem": "strict",
+                "ProtectHome": "yes",
+                "PrivateTmp": "yes",
+                "PrivateDevices": "yes",
+                "NoNewPrivileges": "yes",
+                "CapabilityBoundingSet": "",
+                "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+            }.items():
+                self.assertEqual([value], assignments.get(key), key)
+
     def test_systemd_takes_the_user(self) -> None:
         sysusers = tool("systemd-sysusers", "systemd")
         said = succeed(
