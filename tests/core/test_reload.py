@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import socket
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +29,7 @@ from myproject.service import FactoryService
 from myproject.settings import integer, path, reloadable
 from myproject.tls import TLSSettings
 from tests.core.authority import issue
-from tests.support import ask, connect, free_port, start
+from tests.support import PATIENCE, ask, clean_environment, connect, free_port, start
 
 if TYPE_CHECKING:
     from myproject.options import Options
@@ -410,3 +413,25 @@ class InstalledTests(SynchronousTestCase):
             client.sendall(b"still here")
             self.assertEqual(b"still here", client.recv(64))
         self.assertEqual(0, server.stop())
+
+    def test_the_service_manager_hears_of_it(self) -> None:
+        address = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, address)
+        environ = clean_environment(NOTIFY_SOCKET=f"{address}/notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(f"{address}/notify")
+            manager.settimeout(PATIENCE)
+            told: list[str] = []
+
+            def hear(what: str) -> None:
+                while what not in told:
+                    told.extend(manager.recv(4096).decode().splitlines())
+
+            words = ("-n", "myproject-echo", "--config", str(self.file))
+            server = start(self, *words, cwd=self.folder, environ=environ)
+            hear("READY=1")
+            told.clear()
+            server.signal(signal.SIGHUP)
+            hear("RELOADING=1")
+            hear("READY=1")
+            self.assertLess(told.index("RELOADING=1"), told.index("READY=1"))
