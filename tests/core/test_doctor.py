@@ -24,8 +24,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from myproject import doctor
 from myproject.doctor import caches, command, diagnosis, probe, survey
 from myproject.doctor.dropins import culprit
+from myproject.doctor.editables import findings as of_editables
 from myproject.doctor.editables import mapped_folders, source_folder
 from myproject.doctor.findings import CODES, Finding, Severity
+from myproject.doctor.folders import findings as of_folders
 from myproject.doctor.interpreter import findings as of_interpreter
 from myproject.doctor.interpreter import interpreter_of
 from myproject.doctor.survey import Broken, Cache, Dropin, Export, Step, Survey
@@ -227,6 +229,28 @@ class ProbeTests(SynchronousTestCase):
         self.assertEqual(["description (OSError: no disk)"], told["exports"][0]["lacks"])
         self.assertEqual([["M", "class"]], told["missed"])
 
+    def test_what_twisted_does_not_take(self) -> None:
+        source = (
+            "from twisted.application.service import IServiceMaker\nfrom twisted.plugin import IPlugin\n"
+            "from zope.interface import implementer\n"
+            "@implementer(IServiceMaker)\nclass A:\n pass\na = A()\n"
+            "@implementer(IPlugin)\nclass B:\n tapname = 'b'\n makeService = None\n"
+            " def __init__(self):\n  self.makeService = print\nb = B()\n"
+            "@implementer(IPlugin, IServiceMaker)\nclass C:\n tapname = 1\n description = ''\nc = C()\n"
+        )
+        told = self.examine("dropin_missed", source)
+        missed = [["A", "class"], ["a", "IPlugin"], ["C", "class"], ["b", "IServiceMaker"]]
+        self.assertEqual(missed, told["missed"])
+        lacks = [["tapname (it is 1, not text)"]]
+        self.assertEqual(lacks, [one["lacks"] for one in told["exports"] if one["maker"]])
+
+    def test_as_a_program_it_tells_one_line(self) -> None:
+        self.patch(sys, "argv", ["probe.py", "5"])
+        self.patch(sys, "stdout", out := io.StringIO())
+        self.patch(probe, "survey", lambda seconds: {"seconds": seconds})
+        probe._main()
+        self.assertEqual('{"seconds": 5.0}\n', out.getvalue())
+
     def test_a_traceback_begins_with_the_dropin_and_keeps_its_causes(self) -> None:
         source = "try:\n  1 / 0\nexcept ZeroDivisionError as e:\n  raise SystemExit from e\n"
         told = self.examine("dropin_bad", source)
@@ -275,6 +299,11 @@ class ProbeTests(SynchronousTestCase):
         mine = next(one for one in seen.dropins if one.key == "myproject")
         names = ["myproject", "myproject-chat", "myproject-echo"]
         self.assertEqual(names, sorted(one.tapname or "" for one in mine.exports))
+
+    def test_a_survey_is_taken_on_the_path_that_twistd_has(self) -> None:
+        path = survey.take(30).path
+        for folder in ("", str(Path.cwd()), str(Path(probe.__file__).parent)):
+            self.assertNotIn(folder, path[:1])
 
     def test_a_survey_without_twisted(self) -> None:
         with patch.dict(sys.modules, {"twisted.plugin": None}):
@@ -363,6 +392,34 @@ class CacheTests(SynchronousTestCase):
             ({"state": "died", "status": 1}, "loading it ends the process"),
         ):
             self.assertEqual(Cache(None, reason), survey._cache(told))
+
+
+class SearchedTests(SynchronousTestCase):
+    """A file that Twisted skips is no sign that its folder is not searched."""
+
+    def setUp(self) -> None:
+        self.site = Path(self.mktemp()).absolute()
+        self.twisted = self.site / "twisted"
+        plugins = self.twisted / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "my-own.py").touch()
+        self.seen = Survey((str(self.site),), twisted=str(self.twisted), folders=(str(plugins),))
+
+    def test_in_twisteds_own_folder(self) -> None:
+        for name in ("plugin.py", "_version.py"):
+            (self.twisted / name).touch()
+        self.assertEqual([], list(of_folders(self.seen, self.site)))
+        self.assertEqual([], list(of_folders(self.seen, self.site / "empty")))
+
+    def test_in_the_source_of_an_editable_installation(self) -> None:
+        info = self.site / "mine-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: mine\n")
+        url = {"url": self.site.as_uri(), "dir_info": {"editable": True}}
+        (info / "direct_url.json").write_text(json.dumps(url))
+        self.assertEqual([], list(of_editables(self.seen)))
+        elsewhere = Survey(self.seen.path)
+        self.assertEqual(["editable-unseen"], [one.code for one in of_editables(elsewhere)])
 
 
 class CulpritTests(SynchronousTestCase):
