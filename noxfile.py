@@ -39,6 +39,14 @@ MATRIX = [
 ]
 
 
+# What a contributor needs. The rest of the matrix (nox -s tests) is for CI: the floor is where it is
+# likeliest to break, and coverage runs the same tests with the newest of all.
+nox.options.sessions = [
+    f"tests({MATRIX[0].id})",
+    *("coverage", "reactors", "discovery", "lint", "types", "docs"),
+]
+
+
 def is_here(python: str) -> bool:
     """Whether an interpreter answers to its name: a version manager's shim may stand there in vain."""
     name = f"python{python}"
@@ -90,7 +98,7 @@ def tests(session: nox.Session, twisted: str) -> None:
     )
 
 
-@nox.session(python=NEWEST, default=False)
+@nox.session(python=NEWEST)
 def trunk(session: nox.Session) -> None:
     """All quick tests with Twisted's trunk; its failures are news, not errors."""
     session.install("-e", ".", *group("test"))
@@ -120,11 +128,12 @@ def discovery(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Branch coverage of packages/, processes that tests start included."""
+    """All quick tests with the newest Python and Twisted, and their branch coverage of packages/."""
     session.install("-e", ".", *group("coverage"))
     session.run("coverage", "erase")
     folder = f"--temp-directory={session.create_tmp()}/trial"
-    session.run("coverage", "run", "-m", "twisted.trial", folder, *(session.posargs or ["tests"]))
+    words = [folder, *(session.posargs or ["tests"])]
+    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "twisted.trial", *words)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -153,7 +162,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
 
 
-@nox.session(python=NEWEST, default=False)
+@nox.session(python=NEWEST)
 def interop(session: nox.Session) -> None:
     """Real clients talk to the servers; installs Debian's packages if it may."""
     packages = {"irssi": "irssi", "weechat-headless": "weechat-headless"}
@@ -167,7 +176,7 @@ def interop(session: nox.Session) -> None:
     trial(session, "tests.interop", MYPROJECT_REQUIRE_INTEROP="1")
 
 
-@nox.session(python=NEWEST, default=False)
+@nox.session(python=NEWEST)
 def help_cost(session: nox.Session) -> None:
     """What `twistd --help` costs more with the project installed than without."""
     session.install(".")

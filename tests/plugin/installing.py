@@ -11,13 +11,14 @@ from __future__ import annotations
 import ast
 import atexit
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -122,9 +123,12 @@ def _pip() -> Path:
 def _wheelhouse() -> Path:
     """A folder with the wheels of all that installing the project takes, as pip is set up to get it."""
     wheels = _folder() / "wheels"
-    wanted = [f"{name}=={version(name)}" for name in ("twisted", "zope.interface", "hatchling")]
     # hatchling asks for editables when it makes an editable install.
-    run(_pip(), "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *wanted, "editables")
+    wanted = [f"hatchling=={version('hatchling')}", "editables"]
+    for requirement in requires("myproject") or ():
+        wanted_name = re.split(r"[^\w.\[\]-]", requirement)[0]
+        wanted.append(f"{wanted_name}=={version(wanted_name.partition('[')[0])}")
+    run(_pip(), "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *wanted)
     return wheels
 
 
