@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
@@ -455,6 +456,18 @@ class SignalTests(TestCase):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         made.stopService()
         self.assertEqual(signal.SIG_IGN, signal.getsignal(signal.SIGHUP))
+
+    def test_takes_it_once_though_another_came_after_it_and_it_starts_again(self) -> None:
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        happened: list[str] = []
+        reactor = SimpleNamespace(callFromThread=lambda _: happened.append("ours"))
+        first, second = (LogsService(Logging("shout", "info"), reactor) for _ in range(2))
+        first.startService()
+        second.startService()
+        first.stopService()
+        first.startService()
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(["ours", "ours"], happened)
 
 
 class JournalTests(TestCase):

@@ -422,8 +422,10 @@ class LogsService(Service):
             from twisted.internet import reactor
 
             self.reactor = reactor
-        # Python lets no other thread.
-        if threading.current_thread() is threading.main_thread():
+        # Python lets no other thread. If another handler came after ours it still calls ours: to
+        # take the signal once more would have the two call each other for ever.
+        main = threading.current_thread() is threading.main_thread()
+        if main and self._previous is None:
             self._previous = signal.signal(signal.SIGHUP, self._hung_up)
 
     def _hung_up(self, number: int, frame: Any) -> None:
@@ -436,6 +438,7 @@ class LogsService(Service):
         super().stopService()
         if self._previous is not None and signal.getsignal(signal.SIGHUP) == self._hung_up:
             signal.signal(signal.SIGHUP, self._previous)
+            self._previous = None
 
 
 # Connections
