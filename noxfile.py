@@ -39,11 +39,11 @@ MATRIX = [
 ]
 
 
-# What a contributor needs. The rest of the matrix (nox -s tests) is for CI: the floor is where it is
-# likeliest to break, and coverage runs the same tests with the newest of all.
+# What a contributor needs. The rest of the matrix (nox -s tests) and of the installs (nox -s discovery)
+# is CI's: the floor is where it is likeliest to break, coverage runs the same tests with the newest.
 nox.options.sessions = [
     f"tests({MATRIX[0].id})",
-    *("coverage", "reactors", "discovery", "lint", "types", "docs"),
+    *("coverage", "reactors", "lint", "types", "docs"),
 ]
 
 
