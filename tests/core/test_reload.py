@@ -399,6 +399,9 @@ class InstalledTests(SynchronousTestCase):
         words = ("-n", "--rundir", "run", "myproject-echo", "--config", "echo.toml")
         server = start(self, *words, cwd=self.folder).wait_for_port(self.port)
         with connect(self.port) as client:
+            # Connected is not accepted: what the system still holds would meet the new settings.
+            client.sendall(b"here")
+            self.assertEqual(b"here", client.recv(64))
             self.write('deny = ["127.0.0.0/8"]')
             server.signal(signal.SIGHUP)
             server.wait_for_log("myproject-echo: reloaded; changed: deny")
