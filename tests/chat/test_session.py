@@ -112,6 +112,10 @@ class _NoLink:
 
     def abort(self) -> None: ...
 
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
 
 class DeadlineTests(SynchronousTestCase):
     def test_who_does_not_register_in_time_is_closed(self) -> None:

@@ -1,8 +1,9 @@
 """
 The capabilities this server offers, each with the bit that stands for it in a session.
 
-A capability is listed here only when everything its page asks of a server is done. The bits let
-delivery choose a serialisation by one ``&``.
+A capability is listed in `CAPABILITIES` only when everything its page asks of a server is done. The bits
+let delivery choose a serialisation by one ``&``. What the operator chose decides which of them are
+offered, and the values that some have: `offered`.
 
 Source: https://ircv3.net/irc/ (one page for each name).
 """
@@ -11,17 +12,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from myproject_chat.settings import Settings
 
 __all__ = [
+    "ACCOUNT_NOTIFY",
+    "ACCOUNT_TAG",
     "AWAY_NOTIFY",
+    "BATCH",
     "CAPABILITIES",
+    "CAP_NOTIFY",
+    "CHANNEL_RENAME",
+    "CHATHISTORY",
+    "CHGHOST",
     "ECHO_MESSAGE",
+    "EVENT_PLAYBACK",
     "EXTENDED_JOIN",
+    "EXTENDED_MONITOR",
+    "INVITE_NOTIFY",
+    "LABELED_RESPONSE",
+    "MESSAGE_REDACTION",
     "MESSAGE_TAGS",
+    "METADATA",
+    "MULTILINE",
     "MULTI_PREFIX",
+    "NO_IMPLICIT_NAMES",
+    "PRE_AWAY",
+    "READ_MARKER",
+    "REGISTRATION",
+    "SASL",
     "SERVER_TIME",
     "SETNAME",
+    "STANDARD_REPLIES",
+    "STS",
     "USERHOST_IN_NAMES",
+    "offered",
+    "written",
 ]
 
 AWAY_NOTIFY = 1 << 0
@@ -32,18 +60,62 @@ MULTI_PREFIX = 1 << 4
 SERVER_TIME = 1 << 5
 SETNAME = 1 << 6
 USERHOST_IN_NAMES = 1 << 7
+STANDARD_REPLIES = 1 << 8
+ACCOUNT_NOTIFY = 1 << 9
+ACCOUNT_TAG = 1 << 10
+BATCH = 1 << 11
+CAP_NOTIFY = 1 << 12
+CHGHOST = 1 << 13
+EXTENDED_MONITOR = 1 << 14
+INVITE_NOTIFY = 1 << 15
+LABELED_RESPONSE = 1 << 16
+SASL = 1 << 17
+STS = 1 << 18
+CHANNEL_RENAME = 1 << 19
+CHATHISTORY = 1 << 20
+EVENT_PLAYBACK = 1 << 21
+MESSAGE_REDACTION = 1 << 22
+METADATA = 1 << 23
+MULTILINE = 1 << 24
+NO_IMPLICIT_NAMES = 1 << 25
+PRE_AWAY = 1 << 26
+READ_MARKER = 1 << 27
+REGISTRATION = 1 << 28
 
 CAPABILITIES: Mapping[bytes, int] = MappingProxyType(
     {
         b"away-notify": AWAY_NOTIFY,
+        b"batch": BATCH,
+        b"cap-notify": CAP_NOTIFY,
         b"echo-message": ECHO_MESSAGE,
         b"extended-join": EXTENDED_JOIN,
+        b"labeled-response": LABELED_RESPONSE,
         b"message-tags": MESSAGE_TAGS,
         b"multi-prefix": MULTI_PREFIX,
         b"server-time": SERVER_TIME,
         b"setname": SETNAME,
         # FAIL is sent to everybody: standard-replies only lets a client say that it knows.
-        b"standard-replies": 1 << 8,
+        b"standard-replies": STANDARD_REPLIES,
         b"userhost-in-names": USERHOST_IN_NAMES,
     }
 )
+
+
+def offered(_settings: Settings) -> dict[bytes, bytes | None]:
+    """
+    Give what a client may ask for.
+
+    :param _settings: what the operator chose; each capability that depends on it does so here.
+    :return: the names, each with the value that CAP LS 302 shows behind ``=``, or None.
+    """
+    return dict.fromkeys(CAPABILITIES)
+
+
+def written(name: bytes, value: bytes | None) -> bytes:
+    """
+    Write a capability as CAP LS 302 and CAP NEW do.
+
+    :param name: its name.
+    :param value: its value, or None.
+    """
+    return name if value is None else name + b"=" + value

@@ -15,15 +15,25 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import MESSAGE_TAGS, SERVER_TIME
+from myproject_chat.capability import ACCOUNT_TAG, MESSAGE_TAGS, SERVER_TIME
 from myproject_chat.wire import serialise
 
 if TYPE_CHECKING:
     from myproject_chat.state import User
 
-__all__ = ["Outgoing", "broadcast", "pack"]
+__all__ = ["Outgoing", "broadcast", "pack", "stamp"]
 
-_MATTERS = MESSAGE_TAGS | SERVER_TIME
+_MATTERS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
+
+
+def stamp(moment: float) -> bytes:
+    """
+    Write a time as IRC does, ``2026-11-22T10:20:30.123Z``.
+
+    :param moment: seconds since 1970.
+    """
+    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return text[:23].encode("ascii") + b"Z"
 
 
 class Outgoing:
@@ -37,9 +47,10 @@ class Outgoing:
     :param params: its parameters that are words.
     :param text: its last parameter, or None.
     :param tags: what those who negotiated message-tags get, escaped and joined; empty for none.
+    :param account: whose account says it, for those who negotiated account-tag; None for nobody's.
     """
 
-    __slots__ = ("_body", "_lines", "_tags", "_wall", "_when")
+    __slots__ = ("_account", "_body", "_lines", "_tags", "_wall", "_when")
 
     def __init__(
         self,
@@ -50,9 +61,11 @@ class Outgoing:
         text: bytes | None = None,
         *,
         tags: bytes = b"",
+        account: bytes | None = None,
     ) -> None:
         self._wall = wall
         self._when: float | None = None
+        self._account = account
         self._body = serialise(source, command, params, text)
         self._tags = tags
         self._lines: dict[int, bytes] = {0: self._body}
@@ -73,31 +86,46 @@ class Outgoing:
     def _tagged(self, wanted: int) -> bytes:
         items = []
         if wanted & SERVER_TIME:
-            items.append(b"time=" + self._stamp())
+            items.append(b"time=" + stamp(self.when))
+        if wanted & ACCOUNT_TAG and self._account is not None:
+            items.append(b"account=" + self._account)
         if wanted & MESSAGE_TAGS and self._tags:
             items.append(self._tags)
         return b"@" + b";".join(items) + b" " + self._body if items else self._body
 
-    def _stamp(self) -> bytes:
+    @property
+    def when(self) -> float:
+        """When it was said, in seconds since 1970."""
         if self._when is None:
             self._when = self._wall()
-        moment = datetime.fromtimestamp(self._when, UTC)
-        return moment.isoformat(timespec="milliseconds")[:23].encode("ascii") + b"Z"
+        return self._when
 
 
-def broadcast(users: Iterable[User], message: Outgoing, skip: User | None = None) -> None:
+def broadcast(
+    users: Iterable[User],
+    message: Outgoing,
+    skip: User | None = None,
+    *,
+    needs: int = 0,
+    otherwise: Outgoing | None = None,
+) -> None:
     """
-    Queue a message for many.
+    Queue a message for many, with every client that they have connected.
 
     :param users: who gets it, in this order.
     :param message: what.
     :param skip: one of them who does not.
+    :param needs: the bits of the capabilities that a client must have all of.
+    :param otherwise: what the clients get that have not; None for nothing.
     """
     line_for = message.line_for
     for user in users:
         if user is not skip:
-            receiver = user.receiver
-            receiver.queue(line_for(receiver.capabilities))
+            for receiver in user.receivers:
+                if receiver.capabilities & needs == needs:
+                    receiver.queue(line_for(receiver.capabilities))
+                elif otherwise is not None:
+                    receiver.queue(otherwise.line_for(receiver.capabilities))
 
 
 def pack(words: Iterable[bytes], room: int) -> list[bytes]:

@@ -95,6 +95,14 @@ class ChatProtocol(Protocol):
         """Close now."""
         self.transport.abortConnection()  # type: ignore[attr-defined]
 
+    def pause(self) -> None:
+        """Read no more; the system's buffer, then the peer, will have to wait."""
+        self.transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        """Read again."""
+        self.transport.resumeProducing()  # type: ignore[attr-defined]
+
     # IPushProducer
 
     def pauseProducing(self) -> None:

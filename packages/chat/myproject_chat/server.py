@@ -8,6 +8,8 @@ So every receiver gets one send for a turn, whatever was said in it.
 
 Those who spoke in a turn are sent theirs last: a message is on its way to its receiver before its
 sender reads the PONG that it may be waiting for.
+
+A session whose queue acknowledges what is not safe yet is kept back until `Server.wrote` says that it is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from myproject_chat.delivery import Outgoing, broadcast
+from myproject_chat.capability import offered, written
+from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.names import host_name
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
@@ -39,11 +42,13 @@ class Server:
     :param wake: called when there is something to flush and there was nothing before.
 
     :ivar name: the server's name.
+    :ivar offered: the capabilities that a client may ask for, with their values.
     :ivar network: who is there, and where.
     :ivar sessions: those that are not closed, in the order in which they came.
     :ivar wheel: when each of them is looked at next.
     :ivar turn: how many turns have been flushed.
     :ivar started: when the server was made, in seconds since 1970.
+    :ivar written: the last ticket of what has been written safely.
     """
 
     def __init__(
@@ -59,27 +64,50 @@ class Server:
         self.now = now
         self.wall = wall
         self.name = settings.server_name
+        self.offered = offered(settings)
         self.network = Network()
         self.sessions: dict[Session, None] = {}
         self.wheel: Wheel[Session] = Wheel()
         self.turn = 0
         self.started = wall()
+        self.written = 0
         self._messages = 0
+        self._batches = 0
+        self._stamped: tuple[float, bytes] = (-1.0, b"")
+        self._kept: list[Session] = []
         self._shutting_down = False
         self._wake = wake
         self._dirty: list[Session] = []
         self._doomed: list[Session] = []
 
-    def connect(self, link: Link, address: str, reached: tuple[str, int] | None = None) -> Session:
+    def connect(
+        self,
+        link: Link,
+        address: str,
+        reached: tuple[str, int] | None = None,
+        *,
+        secure: bool = False,
+        fingerprint: bytes | None = None,
+    ) -> Session:
         """
         Begin a session.
 
         :param link: what carries its bytes.
         :param address: the peer's address.
         :param reached: the address and port that the peer connected to, if known.
+        :param secure: whether nobody on the way can read along.
+        :param fingerprint: the SHA-256 of the certificate that the peer has shown to own, in hex; or None.
         :return: the session.
         """
-        session = Session(self, link, host_name(address), reached)
+        session = Session(
+            self,
+            link,
+            host_name(address),
+            address,
+            reached,
+            secure=secure,
+            fingerprint=fingerprint,
+        )
         self.sessions[session] = None
         first = min(self.settings.greeting_delay, self.settings.registration_timeout)
         self.wheel.put(session, self.now() + first)
@@ -112,6 +140,38 @@ class Server:
                 session.flush()
         for session in speakers:
             session.flush()
+
+    def reload(self, settings: Settings) -> None:
+        """
+        Take new settings; clients are told of capabilities that come or go.
+
+        :param settings: the settings.
+        """
+        self.settings = settings
+        before, self.offered = self.offered, offered(settings)
+        gone = [name for name in before if name not in self.offered]
+        new = [
+            written(name, value)
+            for name, value in self.offered.items()
+            if name not in before or before[name] != value
+        ]
+        for session in list(self.sessions):
+            session.reoffer(gone, new)
+
+    def keep(self, session: Session) -> None:
+        """Note that a session is not to be sent anything before what it waits for is written."""
+        self._kept.append(session)
+
+    def wrote(self, ticket: int) -> None:
+        """
+        Note that something is safe now, and let those go on who waited for it.
+
+        :param ticket: its number; everything with a smaller one is safe, too.
+        """
+        self.written = max(self.written, ticket)
+        kept, self._kept = self._kept, []
+        for session in kept:
+            self.touch(session)
 
     def sweep(self) -> None:
         """Do what time asks for; called about once in a second."""
@@ -150,7 +210,21 @@ class Server:
         :param text: its last parameter, or None.
         :param tags: what those who negotiated message-tags get, escaped and joined.
         """
-        return Outgoing(self.wall, user.source, command, params, text, tags=tags)
+        return Outgoing(
+            self.wall, user.source, command, params, text, tags=tags, account=user.account
+        )
+
+    def stamp(self) -> bytes:
+        """Give the time as IRC writes it."""
+        moment = self.wall()
+        if self._stamped[0] != moment:
+            self._stamped = (moment, stamp(moment))
+        return self._stamped[1]
+
+    def new_batch(self) -> bytes:
+        """Give a name for a batch that no other has."""
+        self._batches += 1
+        return b"%x" % self._batches
 
     def new_message_id(self) -> bytes:
         """Give a name for a message that no other has, of this run or one before."""
@@ -159,7 +233,8 @@ class Server:
 
     def depart(self, session: Session, user: User | None, reason: bytes) -> None:
         """
-        Take out a session that has closed, and tell those who shared a channel with its user.
+        Take out a session that has closed; with the last of a user's clients the user goes, and
+        those who shared a channel are told.
 
         :param session: which.
         :param user: whose it was, None if nobody had registered.
@@ -167,6 +242,9 @@ class Server:
         """
         del self.sessions[session]
         if user is None:
+            return
+        user.receivers.remove(session)
+        if user.receivers:
             return
         if self._shutting_down:
             self.network.remove(user)

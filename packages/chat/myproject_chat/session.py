@@ -7,6 +7,11 @@ in a reactor turn, gives the queue to the link. The link is whatever carries byt
 WebSocket); the session knows nothing more of it than `Link`, nor of time than what its server
 tells.
 
+A command that has to wait (for a password to be checked, for history to be read) is a coroutine. Until
+it is done the session takes no other line: those that come wait in the inbox, and the link is asked to
+read no more, so a client's commands take effect in the order in which it sent them and its inbox
+has a bound.
+
 A session is in one of three states, and goes through them in one direction only::
 
     UNREGISTERED --registered--> REGISTERED
@@ -20,6 +25,8 @@ The rules it keeps:
 - The errors that any command can have (421 unknown, 451 too early, 461 too few parameters, 417 too
   long, bytes that are not UTF-8) are answered here and nowhere else.
 - Whatever a peer sends is answered in the protocol. An exception is a bug of ours.
+- An answer to a command with a label is collected and framed (response.py) when the command is done.
+- A line that acknowledges something waits in the queue until what it acknowledges is safe (`hold`).
 - What waits for a client that does not read has a bound. Who reaches it is marked, and is closed
   when the turn ends: in the middle of a delivery nobody's membership changes.
 - Nothing is sent to a CLOSED session but its ERROR line, and nothing it sends is read.
@@ -29,9 +36,13 @@ Sources: RFC 2812 section 3.1, https://modern.ircdocs.horse/#connection-setup.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from myproject_chat.capability import BATCH, CAP_NOTIFY, CAPABILITIES, LABELED_RESPONSE, SERVER_TIME
+from myproject_chat.delivery import pack
 from myproject_chat.lines import LineSplitter
 from myproject_chat.numerics import (
     ERR_INPUTTOOLONG,
@@ -40,14 +51,19 @@ from myproject_chat.numerics import (
     ERR_UNKNOWNCOMMAND,
     Numeric,
 )
+from myproject_chat.response import MAX_LABEL, framed, tagged
 from myproject_chat.state import User
 from myproject_chat.wire import Message, clip, format_message, parse, serialise
 
 if TYPE_CHECKING:
+    from myproject_chat.commands.registry import Command
     from myproject_chat.server import Server
 
-__all__ = ["Link", "Session", "State"]
+__all__ = ["Awaited", "Failure", "Link", "Session", "State"]
 
+_LABELS = BATCH | LABELED_RESPONSE
+# What CAP NEW can take behind ":server CAP nick NEW :", whatever the names.
+_CAP_ROOM = 350
 # Seconds that a closed connection may take to read its last lines before it is cut.
 _CLOSE_GRACE = 5.0
 # What a peer sent and we send back in an error is cut to this, so that the error still fits a line.
@@ -74,6 +90,47 @@ class Link(Protocol):
     def abort(self) -> None:
         """Close now."""
 
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Awaited(Protocol):
+    """What a command awaits: a Deferred, of which nothing but this is used here."""
+
+    def addCallbacks(
+        self, callback: Callable[[Any], object], errback: Callable[[Any], object]
+    ) -> object:
+        """Call one of the two back, with the result or with a `Failure`."""
+
+
+class Failure(Protocol):
+    """Why there is no result."""
+
+    def throwExceptionIntoGenerator(self, g: Any) -> Any:
+        """Raise the exception where a coroutine waits, and go on with that."""
+
+
+#: A command that has begun.
+_Running = Coroutine[Awaited, None, None]
+
+
+class _Response:
+    """
+    The answer to a command that has a label, as far as it has come.
+
+    :ivar label: the label.
+    :ivar lines: the lines.
+    """
+
+    __slots__ = ("label", "lines")
+
+    def __init__(self, label: bytes) -> None:
+        self.label = label
+        self.lines: list[bytes] = []
+
 
 class Session:
     """
@@ -82,14 +139,19 @@ class Session:
     :param server: the server it belongs to.
     :param link: what carries its bytes.
     :param host: the peer, as it stands in ``nick!user@host``.
+    :param address: the peer's address, as text.
     :param reached: the address and port the peer connected to, for telling people; None if unknown.
+    :param secure: whether nobody on the way can read along.
+    :param fingerprint: the SHA-256 of the certificate that the peer has shown to own, in hex; or None.
 
     :ivar state: where it is in its life.
     :ivar user: who it is, while the state is REGISTERED.
-    :ivar nick: the nick; before registration the one wished for, or None.
+    :ivar nick: the nick wished for before registration, or None.
     :ivar user_name: the user name wished for, or None.
     :ivar real_name: the real name wished for.
+    :ivar account: the account that it logged in to before registration, or None.
     :ivar negotiating: whether CAP holds registration up.
+    :ivar cap_version: the version of capability negotiation that the client speaks.
     :ivar capabilities: the bits of what it has negotiated.
     :ivar choked: whether the link cannot take more at present.
     :ivar turn: the number of the last reactor turn in which it was heard.
@@ -100,8 +162,11 @@ class Session:
         "_doomed",
         "_gone",
         "_heard",
+        "_held",
+        "_inbox",
         "_introduced",
         "_link",
+        "_paused",
         "_pending",
         "_pinged",
         "_queued",
@@ -109,12 +174,18 @@ class Session:
         "_room",
         "_since",
         "_splitter",
+        "_waiting",
+        "account",
+        "address",
+        "cap_version",
         "capabilities",
         "choked",
+        "fingerprint",
         "host",
         "negotiating",
         "nick",
         "real_name",
+        "secure",
         "server",
         "state",
         "turn",
@@ -123,22 +194,39 @@ class Session:
     )
 
     def __init__(
-        self, server: Server, link: Link, host: bytes, reached: tuple[str, int] | None = None
+        self,
+        server: Server,
+        link: Link,
+        host: bytes,
+        address: str,
+        reached: tuple[str, int] | None = None,
+        *,
+        secure: bool = False,
+        fingerprint: bytes | None = None,
     ) -> None:
         self.server = server
         self.host = host
+        self.address = address
+        self.secure = secure
+        self.fingerprint = fingerprint
         self.state = State.UNREGISTERED
         self.user: User | None = None
         self.nick: bytes | None = None
         self.user_name: bytes | None = None
         self.real_name = b""
+        self.account: bytes | None = None
         self.negotiating = False
+        self.cap_version = 301
         self.capabilities = 0
         self.choked = False
         self.turn = -1
         self._link = link
         self._reached = reached
         self._splitter = LineSplitter()
+        self._inbox: deque[bytes | None] = deque()
+        self._waiting = False
+        self._paused = False
+        self._held = 0
         self._pending: list[bytes] = []
         self._queued = 0
         self._room = server.settings.sendq
@@ -158,14 +246,28 @@ class Session:
         :param data: any bytes, cut anywhere.
         """
         self._heard = self.server.now()
+        self._inbox.extend(self._splitter.feed(data))
+        self._work()
+
+    def _work(self) -> None:
+        """Handle the lines that wait, until there are none or one of them makes the others wait."""
         self.turn = self.server.turn
-        for line in self._splitter.feed(data):
+        inbox = self._inbox
+        while inbox and not self._waiting:
             if self._doomed or self.state is State.CLOSED:
+                inbox.clear()
                 return
+            line = inbox.popleft()
             if line is None:
                 self.reply(ERR_INPUTTOOLONG)
             else:
                 self._handle(line)
+        if self._paused is not self._waiting and not self._gone:
+            self._paused = self._waiting
+            if self._paused:
+                self._link.pause()
+            else:
+                self._link.resume()
 
     def _handle(self, line: bytes) -> None:
         message = parse(line)
@@ -178,6 +280,27 @@ class Session:
                 self._introduce()
             # Who says one thing that only IRC clients say has no need to be told what this is.
             self._introduced = True
+        response = None
+        if message.tags and self.capabilities & _LABELS == _LABELS:
+            label = message.tags.get(b"label")
+            response = _Response(label) if label and len(label) <= MAX_LABEL else None
+        if response is None:
+            coroutine = self._answer(line, name, command, message)
+        else:
+            outer, self._pending = self._pending, response.lines
+            try:
+                coroutine = self._answer(line, name, command, message)
+            finally:
+                response.lines, self._pending = self._pending, outer
+        if coroutine is not None:
+            self._advance(coroutine, response, None)
+        elif response is not None:
+            self._finish(response)
+
+    def _answer(
+        self, line: bytes, name: bytes, command: Command | None, message: Message
+    ) -> _Running | None:
+        """Run a command, or say what is wrong; gives back what is left to run if it has to wait."""
         if not line.isascii() and not _is_utf8(line):
             text = b"That was not UTF-8, and this server takes nothing else"
             self.say(b"FAIL", b"*", b"INVALID_UTF8", text=text)
@@ -188,7 +311,55 @@ class Session:
         elif len(message.params) < command.params:
             self.reply(ERR_NEEDMOREPARAMS, name)
         else:
-            command.run(self, message)
+            return command.run(self, message)
+        return None
+
+    def _advance(self, running: _Running, response: _Response | None, why: Failure | None) -> None:
+        """Run a command up to where it is done or has to wait."""
+        self._waiting = False
+        awaited = None
+        outer = self._pending
+        if response is not None:
+            self._pending = response.lines
+        try:
+            awaited = (
+                running.send(None) if why is None else why.throwExceptionIntoGenerator(running)
+            )
+        except StopIteration:
+            pass
+        finally:
+            if response is not None:
+                response.lines, self._pending = self._pending, outer
+        if awaited is not None:
+            self._waiting = True
+            awaited.addCallbacks(
+                lambda _: self._go_on(running, response, None),
+                lambda failure: self._go_on(running, response, failure),
+            )
+        elif response is not None:
+            self._finish(response)
+
+    def _go_on(self, running: _Running, response: _Response | None, why: Failure | None) -> None:
+        """What a command waited for is there, or never will be."""
+        if self._gone or self.state is State.CLOSED:
+            running.close()
+            return
+        try:
+            self._advance(running, response, why)
+            self._work()
+        except Exception:
+            # A bug of ours: whoever does the I/O logs it; without it this session would wait for ever.
+            self._waiting = False
+            self._link.abort()
+            raise
+
+    def _finish(self, response: _Response) -> None:
+        """Queue an answer that has a label."""
+        reference = self.server.new_batch()
+        for line in framed(response.lines, response.label, self.server.name, reference):
+            if not self._pending:
+                self.server.touch(self)
+            self._pending.append(line)
 
     def _introduce(self) -> None:
         """Tell a person who is here without an IRC client what to do; once in a connection."""
@@ -205,6 +376,12 @@ class Session:
         self.say(b"NOTICE", b"*", text=text % (self.server.settings.network_name, example))
 
     # Out
+
+    @property
+    def target(self) -> bytes:
+        """What the client is called in what it is told: its nick, the one it wished for, or ``*``."""
+        user = self.user
+        return (self.nick or b"*") if user is None else user.nick
 
     def queue(self, line: bytes) -> None:
         """
@@ -237,7 +414,13 @@ class Session:
         :param params: words; what a peer sent and cannot stand there is made a word.
         :param text: the last parameter, free words, or None.
         """
-        self.queue(serialise(self.server.name, command, [_word(param) for param in params], text))
+        line = serialise(self.server.name, command, [_word(param) for param in params], text)
+        self.queue(self._timed(line))
+
+    def _timed(self, line: bytes) -> bytes:
+        if self.capabilities & SERVER_TIME:
+            return tagged(line, b"time=" + self.server.stamp())
+        return line
 
     def reply(self, numeric: Numeric, *params: bytes, text: bytes | None = None) -> None:
         """
@@ -247,12 +430,37 @@ class Session:
         :param params: the words behind the client's nick, as for `say`.
         :param text: the free words, in place of the numeric's own.
         """
-        target = self.nick or b"*"
-        self.say(numeric.code, target, *params, text=numeric.text if text is None else text)
+        words = numeric.text if text is None else text
+        self.say(numeric.code, self.target, *params, text=words)
+
+    def hold(self, ticket: int) -> None:
+        """
+        Keep what is queued, and what comes behind it, until something has been written.
+
+        :param ticket: what `Server.wrote` will be called with, or a greater one.
+        """
+        self._held = max(self._held, ticket)
+
+    def reoffer(self, gone: Sequence[bytes], new: Sequence[bytes]) -> None:
+        """
+        Take capabilities away, and tell a client that wants to know of these and of new ones.
+
+        :param gone: the names of those that are not offered any more.
+        :param new: the others that are new or have a new value, as CAP NEW shows them.
+        """
+        for name in gone:
+            self.capabilities &= ~CAPABILITIES[name]
+        if self.capabilities & CAP_NOTIFY:
+            for verb, words in ((b"DEL", gone), (b"NEW", new)):
+                for line in pack(words, _CAP_ROOM):
+                    self.say(b"CAP", self.target, verb, text=line)
 
     def flush(self) -> None:
         """Give the link what waits, unless it cannot take it; called at the end of a turn."""
         if self._gone or (self.choked and self.state is not State.CLOSED):
+            return
+        if self._held > self.server.written:
+            self.server.keep(self)
             return
         if self._pending:
             pending, self._pending = self._pending, []
@@ -274,21 +482,16 @@ class Session:
 
     # The end, and time
 
-    def register(self, nick: bytes, user_name: bytes) -> User:
+    def attach(self, user: User) -> None:
         """
-        Enter REGISTERED: from here on there is a user.
+        Enter REGISTERED: from here on this is one of a user's clients.
 
-        :param nick: the nick, which nobody has.
-        :param user_name: the user name.
-        :return: the user.
+        :param user: the user, who is in the network.
         """
-        now = int(self.server.wall())
-        user = User(self, nick, user_name, real_name=self.real_name, host=self.host, since=now)
-        self.server.network.add(user)
+        user.receivers.append(self)
         self.user = user
         self.state = State.REGISTERED
         self.server.wheel.put(self, self._heard + self.server.settings.ping_interval)
-        return user
 
     def close(self, reason: bytes) -> None:
         """
@@ -317,6 +520,7 @@ class Session:
         self._gone = True
         self._room = -1
         self._pending.clear()
+        self._inbox.clear()
         self.server.wheel.drop(self)
 
     def _leave(self, reason: bytes) -> None:
@@ -359,7 +563,7 @@ class Session:
             return self._heard + settings.ping_interval
         self._pinged = now
         ping = format_message(Message(b"PING", (self.server.name,)))
-        self.queue(ping + b"\r\n")
+        self.queue(self._timed(ping + b"\r\n"))
         return now + settings.ping_timeout
 
 

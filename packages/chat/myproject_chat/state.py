@@ -3,7 +3,7 @@ State: who is there, and who is where.
 
 These are plain facts and the few operations that keep them consistent; nothing here writes a line
 or knows about connections. A `User` exists from the moment registration is complete until it has
-quit, so there is no such thing as half a user; its way out to the client is its `Receiver`.
+quit, so there is no such thing as half a user; its ways out to its clients are its `Receiver`s.
 
 Rules that hold between any two calls: a nick belongs to one user, a channel exists while somebody
 is in it, ``user in channel.members`` if and only if ``channel in user.channels``, and an
@@ -12,6 +12,7 @@ invitation is of a user who is there to a channel that exists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -21,12 +22,15 @@ __all__ = ["Ban", "Channel", "Network", "Receiver", "Topic", "User"]
 
 
 class Receiver(Protocol):
-    """Where what is said to a user goes."""
+    """One of a user's clients: where what is said to the user goes."""
 
     capabilities: int
 
     def queue(self, line: bytes) -> None:
         """Append a line, with its CR LF, to what this client will be sent."""
+
+    def close(self, reason: bytes) -> None:
+        """Disconnect this client; with its last client a user goes, and others are told why."""
 
 
 class Topic(NamedTuple):
@@ -64,26 +68,28 @@ class User:
     :ivar nick: the nick, in the case it was asked for.
     :ivar user_name: the user name, with ``~``: nobody vouched for it.
     :ivar real_name: free words.
-    :ivar host: the peer's address.
+    :ivar host: what others see of where the user is.
     :ivar source: ``nick!user@host``, as it stands in front of what the user says.
-    :ivar receiver: where lines for the user go.
+    :ivar account: the account that the user is logged in to, or None.
+    :ivar receivers: the clients that the user has connected, in the order in which they came.
     :ivar channels: where the user is.
     :ivar invited: the channels that have invited the user.
-    :ivar invisible: user mode ``i``.
+    :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
     :ivar away: why the user is away, or None.
     :ivar since: when registration was complete, in seconds since 1970.
     :ivar spoke: when the user last said something, in seconds since 1970.
     """
 
     __slots__ = (
+        "account",
         "away",
         "channels",
         "host",
-        "invisible",
         "invited",
+        "modes",
         "nick",
         "real_name",
-        "receiver",
+        "receivers",
         "since",
         "source",
         "spoke",
@@ -92,7 +98,6 @@ class User:
 
     def __init__(
         self,
-        receiver: Receiver,
         nick: bytes,
         user_name: bytes,
         *,
@@ -100,13 +105,14 @@ class User:
         host: bytes,
         since: int,
     ) -> None:
-        self.receiver = receiver
+        self.receivers: list[Receiver] = []
+        self.account: bytes | None = None
         self.user_name = user_name
         self.real_name = real_name
         self.host = host
         self.channels: set[Channel] = set()
         self.invited: set[Channel] = set()
-        self.invisible = False
+        self.modes: set[bytes] = set()
         self.away: bytes | None = None
         self.since = self.spoke = since
         self.rename(nick)
@@ -119,6 +125,11 @@ class User:
         """
         self.nick = nick
         self.source = b"%b!%b@%b" % (nick, self.user_name, self.host)
+
+    @property
+    def invisible(self) -> bool:
+        """Whether the user hides from those who share no channel: user mode ``i``."""
+        return b"i" in self.modes
 
     def shares_channel_with(self, other: User) -> bool:
         """Say whether the two are in a channel together."""
@@ -189,16 +200,16 @@ class Network:
 
     :ivar users: by folded nick.
     :ivar channels: by folded name.
-    :ivar invisible: how many users are invisible.
+    :ivar with_mode: how many users have a user mode, by its letter.
     :ivar most_users: the most users there have been at once.
     """
 
-    __slots__ = ("channels", "invisible", "most_users", "users")
+    __slots__ = ("channels", "most_users", "users", "with_mode")
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
-        self.invisible = 0
+        self.with_mode: Counter[bytes] = Counter()
         self.most_users = 0
 
     def user(self, nick: bytes) -> User | None:
@@ -240,20 +251,24 @@ class Network:
         for channel in user.invited:
             channel.invited.discard(user)
         user.invited.clear()
-        self.set_invisible(user, invisible=False)
+        for letter in list(user.modes):
+            self.set_mode(user, letter, on=False)
         del self.users[fold(user.nick)]
 
-    def set_invisible(self, user: User, *, invisible: bool) -> bool:
+    def set_mode(self, user: User, letter: bytes, *, on: bool) -> bool:
         """
-        Set user mode ``i``.
+        Set or unset a user mode.
 
         :return: whether that changed anything.
         """
-        changed = user.invisible is not invisible
-        if changed:
-            user.invisible = invisible
-            self.invisible += 1 if invisible else -1
-        return changed
+        if on is (letter in user.modes):
+            return False
+        if on:
+            user.modes.add(letter)
+        else:
+            user.modes.discard(letter)
+        self.with_mode[letter] += 1 if on else -1
+        return True
 
     def join(self, user: User, name: bytes, now: int) -> Channel:
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import CAPABILITIES
+from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, written
 from myproject_chat.commands.registration import finish
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import pack
@@ -23,6 +23,8 @@ __all__ = ["CAPABILITY"]
 
 CAPABILITY = Table()
 
+# The version of capability negotiation that brought values, lists on several lines and cap-notify.
+_WITH_VALUES = 302
 # What a line can take behind ":server CAP nick LS * :", whatever the names.
 _ROOM = 350
 
@@ -35,9 +37,7 @@ def cap(session: Session, message: Message) -> None:
     if subcommand in (b"LS", b"REQ") and session.state is State.UNREGISTERED:
         session.negotiating = True
     if subcommand == b"LS":
-        # Version 302 and above may be given a list on several lines.
-        several = argument.isdigit() and len(argument) < 10 and int(argument) >= 302
-        _list(session, b"LS", list(CAPABILITIES), several=several)
+        _offer(session, argument)
     elif subcommand == b"LIST":
         active = [name for name, bit in CAPABILITIES.items() if session.capabilities & bit]
         _list(session, b"LIST", active, several=True)
@@ -50,8 +50,20 @@ def cap(session: Session, message: Message) -> None:
         session.reply(ERR_INVALIDCAPCMD, message.params[0])
 
 
+def _offer(session: Session, version: bytes) -> None:
+    offered = session.server.offered
+    if version.isdigit() and len(version) < 10 and int(version) >= _WITH_VALUES:
+        # "Version 302 enables cap-notify implicitly", and it cannot be turned off then.
+        session.cap_version = max(session.cap_version, int(version))
+        session.capabilities |= CAP_NOTIFY
+    if session.cap_version >= _WITH_VALUES:
+        _list(session, b"LS", [written(*one) for one in offered.items()], several=True)
+    else:
+        _list(session, b"LS", list(offered), several=False)
+
+
 def _list(session: Session, subcommand: bytes, names: list[bytes], *, several: bool) -> None:
-    target = session.nick or b"*"
+    target = session.target
     *more, last = (pack(names, _ROOM) if several else [b" ".join(names)]) or [b""]
     for line in more:
         session.say(b"CAP", target, subcommand, b"*", text=line)
@@ -63,11 +75,14 @@ def _request(session: Session, argument: bytes) -> None:
     capabilities = session.capabilities
     verdict = b"ACK"
     for word in argument.split():
-        bit = CAPABILITIES.get(word.removeprefix(b"-"))
-        if bit is None:
+        name = word.removeprefix(b"-")
+        bit = CAPABILITIES.get(name)
+        if bit is None or (name is word and name not in session.server.offered):
             verdict = b"NAK"
             break
         capabilities = capabilities & ~bit if word.startswith(b"-") else capabilities | bit
     else:
         session.capabilities = capabilities
-    session.say(b"CAP", session.nick or b"*", verdict, text=argument)
+        if session.cap_version >= _WITH_VALUES:
+            session.capabilities |= CAP_NOTIFY
+    session.say(b"CAP", session.target, verdict, text=argument)

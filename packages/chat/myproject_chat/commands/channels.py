@@ -72,15 +72,12 @@ def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
         return
     channel = network.join(user, name, int(session.server.wall()))
     plain = session.server.message(user, b"JOIN", (channel.name,))
-    # There are no accounts yet: the asterisk says so.
-    extended = session.server.message(user, b"JOIN", (channel.name, b"*"), user.real_name)
-    for member in channel.members:
-        knows = member.receiver.capabilities & EXTENDED_JOIN
-        broadcast((member,), extended if knows else plain)
+    account = user.account or b"*"
+    extended = session.server.message(user, b"JOIN", (channel.name, account), user.real_name)
+    broadcast(channel.members, extended, needs=EXTENDED_JOIN, otherwise=plain)
     if user.away is not None:
         news = session.server.message(user, b"AWAY", text=user.away)
-        informed = (m for m in channel.members if m.receiver.capabilities & AWAY_NOTIFY)
-        broadcast(informed, news, skip=user)
+        broadcast(channel.members, news, skip=user, needs=AWAY_NOTIFY)
     if channel.topic is not None:
         _send_topic(session, channel, channel.topic)
     _send_names(session, user, channel)

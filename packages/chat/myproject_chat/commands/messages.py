@@ -131,13 +131,10 @@ def _deliver(
     if said.tags:
         tags += b";" + said.tags
     message = session.server.message(user, said.verb, (target,), said.text, tags=tags)
-    needed = ECHO_MESSAGE
-    if said.text is None:
-        receivers = (one for one in receivers if one.receiver.capabilities & MESSAGE_TAGS)
-        needed |= MESSAGE_TAGS
-    broadcast(receivers, message, skip)
-    if session.capabilities & needed == needed:
-        session.queue(message.line_for(session.capabilities))
+    needs = MESSAGE_TAGS if said.text is None else 0
+    broadcast(receivers, message, skip, needs=needs)
+    # Also to the other clients that the sender has connected.
+    broadcast((user,), message, needs=needs | ECHO_MESSAGE)
 
 
 def _of_rank(channel: Channel, sign: bytes) -> list[User]:

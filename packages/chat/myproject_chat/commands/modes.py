@@ -76,7 +76,7 @@ def mode(session: Session, user: User, message: Message) -> None:
         if other is not user:
             session.reply(ERR_USERSDONTMATCH)
         elif not rest:
-            session.reply(RPL_UMODEIS, b"+i" if user.invisible else b"+")
+            session.reply(RPL_UMODEIS, b"+" + b"".join(sorted(user.modes)))
         else:
             _change_user(session, user, rest[0])
 
@@ -221,7 +221,7 @@ def _change_user(session: Session, user: User, letters: bytes) -> None:
     for change in read_changes(letters, ()):
         if change.letter not in USER_MODES:
             unknown = True
-        elif session.server.network.set_invisible(user, invisible=change.adding):
+        elif session.server.network.set_mode(user, change.letter, on=change.adding):
             done.append(change)
     for params in format_changes(done, _ROOM):
         news = session.server.message(user, b"MODE", (user.nick, *params))

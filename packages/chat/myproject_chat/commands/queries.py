@@ -66,7 +66,7 @@ def send_lusers(session: Session) -> None:
     """Answer with how many there are, as for LUSERS; part of every welcome."""
     server = session.server
     network = server.network
-    users, invisible, most = len(network.users), network.invisible, network.most_users
+    users, invisible, most = len(network.users), network.with_mode[b"i"], network.most_users
     text = b"There are %d users and %d invisible on 1 server"
     session.reply(RPL_LUSERCLIENT, text=text % (users - invisible, invisible))
     session.reply(RPL_LUSEROP, b"0")

@@ -33,11 +33,11 @@ from myproject_chat.numerics import (
     RPL_YOURHOST,
 )
 from myproject_chat.session import State
+from myproject_chat.state import User
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
     from myproject_chat.session import Session
-    from myproject_chat.state import User
     from myproject_chat.wire import Message
 
 __all__ = ["REGISTRATION", "finish"]
@@ -78,7 +78,6 @@ def _rename(session: Session, user: User, wanted: bytes) -> None:
         return
     change = session.server.message(user, b"NICK", (wanted,))
     session.server.network.rename(user, wanted)
-    session.nick = wanted
     broadcast((user, *session.server.network.peers(user)), change)
 
 
@@ -112,8 +111,16 @@ def finish(session: Session) -> None:
         taken, session.nick = session.nick, None
         session.reply(ERR_NICKNAMEINUSE, taken)
         return
-    welcomed = session.register(session.nick, session.user_name)
-    _welcome(session, welcomed)
+    user = User(
+        session.nick,
+        session.user_name,
+        real_name=session.real_name,
+        host=session.host,
+        since=int(session.server.wall()),
+    )
+    session.server.network.add(user)
+    session.attach(user)
+    _welcome(session, user)
 
 
 def _welcome(session: Session, user: User) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from myproject_chat.wire import Message
 
 if TYPE_CHECKING:
-    from myproject_chat.session import Session
+    from myproject_chat.session import Awaited, Session
     from myproject_chat.state import User
 
-__all__ = ["Command", "Table"]
+__all__ = ["Command", "Outcome", "Table"]
+
+#: What a command's function gives back: nothing, or, for an ``async def``, what is left to run.
+Outcome: TypeAlias = "Coroutine[Awaited, None, None] | None"
 
 
 class Command(NamedTuple):
@@ -25,19 +28,20 @@ class Command(NamedTuple):
 
     params: int
     registered: bool
-    run: Callable[[Session, Message], None]
+    run: Callable[[Session, Message], Outcome]
 
 
 class Table(dict[bytes, Command]):
     """
     The commands of one family, by their names in capitals.
 
-    A family's module makes one and fills it with the decorators below.
+    A family's module makes one and fills it with the decorators below. A function may be an
+    ``async def`` that awaits Deferreds: the session's other lines wait until it is done.
     """
 
     def always(
         self, name: bytes, params: int = 0
-    ) -> Callable[[Callable[[Session, Message], None]], Callable[[Session, Message], None]]:
+    ) -> Callable[[Callable[[Session, Message], Outcome]], Callable[[Session, Message], Outcome]]:
         """
         Register a function of a session as a command that may be used at any time.
 
@@ -46,8 +50,8 @@ class Table(dict[bytes, Command]):
         """
 
         def register(
-            run: Callable[[Session, Message], None],
-        ) -> Callable[[Session, Message], None]:
+            run: Callable[[Session, Message], Outcome],
+        ) -> Callable[[Session, Message], Outcome]:
             self[name] = Command(params, False, run)
             return run
 
@@ -56,7 +60,7 @@ class Table(dict[bytes, Command]):
     def registered(
         self, name: bytes, params: int = 0
     ) -> Callable[
-        [Callable[[Session, User, Message], None]], Callable[[Session, User, Message], None]
+        [Callable[[Session, User, Message], Outcome]], Callable[[Session, User, Message], Outcome]
     ]:
         """
         Register a function of a session and its user as a command that needs registration.
@@ -66,11 +70,11 @@ class Table(dict[bytes, Command]):
         """
 
         def register(
-            function: Callable[[Session, User, Message], None],
-        ) -> Callable[[Session, User, Message], None]:
-            def run(session: Session, message: Message) -> None:
+            function: Callable[[Session, User, Message], Outcome],
+        ) -> Callable[[Session, User, Message], Outcome]:
+            def run(session: Session, message: Message) -> Outcome:
                 # The session has answered 451 to those who have none.
-                function(session, cast("User", session.user), message)
+                return function(session, cast("User", session.user), message)
 
             self[name] = Command(params, True, run)
             return function

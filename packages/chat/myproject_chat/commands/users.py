@@ -38,7 +38,7 @@ def away(session: Session, user: User, message: Message) -> None:
     if before != user.away:
         peers = session.server.network.peers(user)
         news = session.server.message(user, b"AWAY", text=user.away)
-        broadcast((p for p in peers if p.receiver.capabilities & AWAY_NOTIFY), news)
+        broadcast(peers, news, needs=AWAY_NOTIFY)
 
 
 @USERS.registered(b"SETNAME", params=1)
@@ -52,4 +52,4 @@ def setname(session: Session, user: User, message: Message) -> None:
     user.real_name = name
     news = session.server.message(user, b"SETNAME", text=name)
     peers = session.server.network.peers(user)
-    broadcast((p for p in (user, *peers) if p.receiver.capabilities & SETNAME), news)
+    broadcast((user, *peers), news, needs=SETNAME)
