@@ -1,0 +1,277 @@
+"""
+How irctest (https://github.com/progval/irctest) starts, configures and ends the IRC server.
+
+irctest is a suite of its own, run by pytest, and knows a server by a module like this one: ``pytest
+--controller irctest_controller`` with this folder on ``PYTHONPATH``. It is no part of the project: the
+nox session takes the path of a checkout. What is declared here is what the suite insists on: a test of
+something declared fails where it would be skipped otherwise.
+
+Each test has a server of its own: a process, a port, a folder with the configuration and the state.
+What the server logs is printed when the test ends, which pytest shows for those that fail, and a
+traceback in it fails the test: nothing that a client sends may raise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from irctest import patma  # type: ignore[import-not-found]
+from irctest.basecontrollers import (  # type: ignore[import-not-found]
+    BaseServerController,
+    DirectoryBasedController,
+)
+from irctest.runner import NotImplementedByController  # type: ignore[import-not-found]
+from irctest.specifications import (  # type: ignore[import-not-found]
+    Capabilities,
+    OptionalBehaviors,
+)
+
+from myproject_chat.tap import Options
+
+__all__ = ["MyprojectController", "get_irctest_controller_class"]
+
+_SUBCOMMAND: Final = "myproject-chat"
+
+# Most of what the suite knows how to alter for one test is written in Ergo's words. This is as much
+# of Ergo's configuration as tests alter; `_translate` says the same in ours.
+_ERGO: Final[Mapping[str, Any]] = {
+    "server": {"casemapping": "ascii", "listeners": {}},
+    "accounts": {"default-user-modes": "", "multiclient": {"always-on": "opt-in"}},
+    "history": {"znc-maxmessages": 0},
+}
+
+
+class MyprojectController(BaseServerController, DirectoryBasedController):  # type: ignore[misc]
+    """What the suite asks of a server under test: ``run``, ``registerUser``, ``kill``."""
+
+    software_name = "myproject-chat"
+    supported_sasl_mechanisms: Final = {"PLAIN", "SCRAM-SHA-256"}
+    supports_sts = True
+    extban_mute_char = "m"
+    _port_wait_interval = 0.02
+
+    capabilities = frozenset(Capabilities)
+    optional_behaviors = frozenset(OptionalBehaviors) - {
+        # The opposite of UTF8ONLY.
+        OptionalBehaviors.NON_UTF8_MESSAGE,
+    }
+    isupport: Final[Mapping[str, Any]] = {
+        "BOT": "B",
+        "CASEMAPPING": "ascii",
+        "ELIST": "CMNTU",
+        "INVEX": patma.ANYOPTSTR,
+        "MONITOR": patma.ANYSTR,
+        "MSGREFTYPES": "msgid,timestamp",
+        "PREFIX": "(qaohv)~&@%+",
+        "STATUSMSG": "~&@%+",
+        "TARGMAX": patma.ANYSTR,
+        "UTF8ONLY": None,
+        "WHOX": None,
+    }
+
+    def run(
+        self,
+        hostname: str,
+        port: int,
+        *,
+        password: str | None,
+        ssl: bool,
+        run_services: bool,  # noqa: ARG002 - ours are part of the server
+        faketime: str | None,
+        websocket_hostname: str | None = None,
+        websocket_port: int | None = None,
+    ) -> None:
+        """
+        Start a server; the suite then waits for its port.
+
+        :param hostname: an address to listen on.
+        :param port: a port that is free.
+        :param password: what clients have to say with PASS, if anything.
+        :param ssl: whether the port is for TLS.
+        :param run_services: whether the test needs NickServ.
+        :param faketime: how time passes for the server, as faketime(1) writes it.
+        :param websocket_hostname: an address to listen on for WebSockets, or None.
+        :param websocket_port: its port.
+        :raises NotImplementedByController: the test asks for what we do not have.
+        """
+        ergo = json.loads(json.dumps(_ERGO))
+        ergo["server"]["listeners"][f"127.0.0.1:{port}"] = None
+        if self.test_config.ergo_config is not None:
+            self.test_config.ergo_config(ergo)
+        settings = _settings(ergo)
+        self.hostname, self.port = hostname, port
+        self.create_config()
+        settings["port"] = [f"tcp:{port}:interface={hostname}"]
+        settings["state"] = str(self.directory / "state.sqlite")
+        if password is not None:
+            settings["password"] = password
+        if ssl:
+            self.gen_ssl()
+            settings["port"] = []
+            settings["tls-port"] = [f"tcp:{port}:interface={hostname}"]
+            settings["certificate"] = str(self.pem_path)
+            settings["private-key"] = str(self.key_path)
+        if websocket_port is not None:
+            listen = f"tcp:{websocket_port}:interface={websocket_hostname}"
+            settings["websocket"] = {"listen": [listen]}
+        self._settings = settings
+        self._prefix: list[str] = []
+        if faketime and shutil.which("faketime"):
+            self._prefix = ["faketime", "-f", faketime]
+            self.faketime_enabled = True
+            for name in ("registration-timeout", "ping-interval", "ping-timeout"):
+                # Such a minute passes in two seconds.
+                settings[name] *= 60
+        self._start()
+
+    def _start(self) -> None:
+        self._write()
+        twistd = Path(sys.executable).with_name("twistd")
+        words = ["-n", "--pidfile=", _SUBCOMMAND, "--config", "server.toml"]
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith("MYPROJECT")
+        }
+        with self._log_path.open("ab") as log:
+            self.proc = self.execute(
+                [*self._prefix, str(twistd), *words],
+                cwd=self.directory,
+                env=kept,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _write(self) -> None:
+        # What is still to come is left out.
+        known = {name: value for name, value in self._settings.items() if name in Options.settings}
+        text = "\n".join(_toml(_SUBCOMMAND, known))
+        (self.directory / "server.toml").write_text(text + "\n")
+
+    @property
+    def _log_path(self) -> Path:
+        return Path(self.directory) / "server.log"
+
+    def restart(self) -> None:
+        """Stop the server and start it again with the same state."""
+        self.kill_proc()
+        self.port_open = False
+        self._start()
+        self.wait_for_port()
+
+    def kill(self) -> None:
+        """
+        End the server and remove its folder.
+
+        :raises AssertionError: there is a traceback in its log.
+        """
+        log = ""
+        if self.proc:
+            self.kill_proc()
+        if self.directory:
+            log = self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+        super().kill()
+        sys.stdout.write(f"---- the server's log ----\n{log}")
+        if "Traceback" in log:
+            raise AssertionError("the server logged a traceback")
+
+    def wait_for_services(self) -> None:
+        """NickServ is there when the port is."""
+
+    def registerUser(self, case: Any, username: str, password: str | None = None) -> None:
+        """
+        Make an account, by draft/account-registration.
+
+        :param case: the test.
+        :param username: its name.
+        :param password: its password.
+        """
+        if not case.run_services:
+            raise ValueError("only tests that are marked as services' may register accounts")
+        client = case.addClient(show_io=True)
+        case.sendLine(client, "CAP LS 302")
+        offered = case.getCapLs(client)
+        if "draft/account-registration" not in offered:
+            raise NotImplementedByController("account registration")
+        case.requestCapabilities(client, ["draft/account-registration"])
+        case.sendLine(client, f"NICK {username}")
+        case.sendLine(client, "USER r e g :user")
+        case.sendLine(client, "CAP END")
+        while case.getRegistrationMessage(client).command != "001":
+            pass
+        case.getMessages(client)
+        case.sendLine(client, f"REGISTER * * {password}")
+        done = case.getMessage(client)
+        while done.command == "900":
+            done = case.getMessage(client)
+        case.assertMessageMatch(
+            done, command="REGISTER", params=["SUCCESS", username, patma.ANYSTR]
+        )
+        case.sendLine(client, "QUIT")
+        case.assertDisconnected(client)
+
+    def getConfig(self) -> dict[str, Any]:
+        """The configuration in Ergo's words, for a test to alter."""
+        return dict(json.loads(json.dumps(_ERGO)))
+
+    def rehash(self, case: Any, config: Mapping[str, Any]) -> None:
+        """
+        Take another configuration while the server runs.
+
+        :param case: the test.
+        :param config: all of it, in Ergo's words.
+        """
+        self._settings.update(_settings(config))
+        self._write()
+        name = "operator_for_rehash"
+        case.connectClient(nick=name, name=name)
+        case.sendLine(name, "OPER operuser operpassword")
+        case.sendLine(name, "REHASH")
+        case.getMessages(name)
+        case.sendLine(name, "QUIT")
+        case.assertDisconnected(name)
+
+
+def _settings(ergo: Mapping[str, Any]) -> dict[str, Any]:
+    """What every test's server is told, and what this test asks for in Ergo's words."""
+    if ergo["server"]["casemapping"] != "ascii":
+        raise NotImplementedByController(f"casemapping {ergo['server']['casemapping']}")
+    return {
+        "server-name": "My.Little.Server",
+        "network-name": "testnet",
+        # A client that waits in vain goes on waiting until the server hangs up.
+        "registration-timeout": 20,
+        "ping-interval": 20,
+        "ping-timeout": 10,
+        "drain-timeout": 1,
+    }
+
+
+def _toml(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a table of TOML: plain values first, then the tables inside it."""
+    yield f"[{name}]"
+    inner: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) or _is_tables(value):
+            inner[key] = value
+        else:
+            # What JSON writes for these types, TOML reads: text, numbers, booleans, lists of them.
+            yield f"{key} = {json.dumps(value)}"
+    for key, value in inner.items():
+        for one in [value] if isinstance(value, Mapping) else value:
+            first, *rest = _toml(f"{name}.{key}", one)
+            yield first if isinstance(value, Mapping) else f"[{first}]"
+            yield from rest
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, Sequence) and bool(value) and isinstance(value[0], Mapping)
+
+
+def get_irctest_controller_class() -> type[MyprojectController]:
+    """Tell irctest which class it is."""
+    return MyprojectController
