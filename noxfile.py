@@ -176,6 +176,19 @@ def interop(session: nox.Session) -> None:
     trial(session, "tests.interop", MYPROJECT_REQUIRE_INTEROP="1")
 
 
+@nox.session(python=NEWEST, default=False)
+def irctest(session: nox.Session) -> None:
+    """How the IRC server conforms: give the path of a checkout of irctest, or MYPROJECT_IRCTEST."""
+    checkout, *words = session.posargs or [os.environ.get("MYPROJECT_IRCTEST", "")]
+    if not checkout:
+        session.error("give the path of a checkout: nox -s irctest -- PATH [words for pytest]")
+    session.install(
+        "-e", ".", "-r", f"{checkout}/requirements.txt", "pytest-xdist", "pytest-timeout"
+    )
+    # Without faketime(1) two tests wait for minutes, which are seconds with it.
+    session.run("python", "tests/interop/irctest_table.py", checkout, *words)
+
+
 @nox.session(python=NEWEST)
 def help_cost(session: nox.Session) -> None:
     """What `twistd --help` costs more with the project installed than without."""

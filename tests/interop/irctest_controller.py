@@ -37,6 +37,7 @@ from myproject_chat.tap import Options
 __all__ = ["MyprojectController", "get_irctest_controller_class"]
 
 _SUBCOMMAND: Final = "myproject-chat"
+_HERE: Final = "127.0.0.1"
 
 # Most of what the suite knows how to alter for one test is written in Ergo's words. This is as much
 # of Ergo's configuration as tests alter; `_translate` says the same in ours.
@@ -84,42 +85,42 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         ssl: bool,
         run_services: bool,  # noqa: ARG002 - ours are part of the server
         faketime: str | None,
-        websocket_hostname: str | None = None,
+        websocket_hostname: str | None = None,  # noqa: ARG002 - as the other one
         websocket_port: int | None = None,
     ) -> None:
         """
         Start a server; the suite then waits for its port.
 
-        :param hostname: an address to listen on.
+        :param hostname: where clients connect to: any address of this machine.
         :param port: a port that is free.
         :param password: what clients have to say with PASS, if anything.
         :param ssl: whether the port is for TLS.
         :param run_services: whether the test needs NickServ.
         :param faketime: how time passes for the server, as faketime(1) writes it.
-        :param websocket_hostname: an address to listen on for WebSockets, or None.
-        :param websocket_port: its port.
+        :param websocket_hostname: the same for WebSockets, if the test uses any.
+        :param websocket_port: a port that is free for them.
         :raises NotImplementedByController: the test asks for what we do not have.
         """
         ergo = json.loads(json.dumps(_ERGO))
-        ergo["server"]["listeners"][f"127.0.0.1:{port}"] = None
+        ergo["server"]["listeners"][f"{_HERE}:{port}"] = None
         if self.test_config.ergo_config is not None:
             self.test_config.ergo_config(ergo)
         settings = _settings(ergo)
         self.hostname, self.port = hostname, port
         self.create_config()
-        settings["port"] = [f"tcp:{port}:interface={hostname}"]
+        listen = f"tcp:{port}:interface={_HERE}"
+        settings["port"] = [listen]
         settings["state"] = str(self.directory / "state.sqlite")
         if password is not None:
             settings["password"] = password
         if ssl:
             self.gen_ssl()
             settings["port"] = []
-            settings["tls-port"] = [f"tcp:{port}:interface={hostname}"]
+            settings["tls-port"] = [listen]
             settings["certificate"] = str(self.pem_path)
             settings["private-key"] = str(self.key_path)
         if websocket_port is not None:
-            listen = f"tcp:{websocket_port}:interface={websocket_hostname}"
-            settings["websocket"] = {"listen": [listen]}
+            settings["websocket"] = {"listen": [f"tcp:{websocket_port}:interface={_HERE}"]}
         self._settings = settings
         self._prefix: list[str] = []
         if faketime and shutil.which("faketime"):

@@ -1,16 +1,19 @@
 """
-Turn what pytest reports of irctest into the page that says how we do.
+Run irctest on the IRC server, and turn what pytest reports into the page that says how we do.
 
-``python irctest_table.py --commit COMMIT common.xml more.xml ergo.xml > PAGE``: three reports in JUnit's
-XML, one for each part of the suite, become one table with a row for each of the suite's files, and a
-list of what did not pass, with the suite's reason. The exit status is 1 where anything failed, or was
-expected to fail: a page is written all the same.
+``python irctest_table.py CHECKOUT [WORDS]`` runs the three parts of the suite, each with a report in
+JUnit's XML. Together they become a table with a row for each of the suite's files, and a list of what
+did not pass, with the suite's reason. The whole suite's goes to docs/; with words for pytest, which
+choose some of the tests, it goes to standard output. The exit status is 1 where anything failed, or
+was expected to fail.
 """
 
 from __future__ import annotations
 
-import argparse
+import os
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,9 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 __all__ = ["PARTS", "Result", "main", "page", "read"]
+
+_FOLDER: Final = Path(__file__).parent
+_PAGE: Final = _FOLDER.parents[1] / "docs" / "reference" / "irctest.md"
 
 #: The parts of the suite, in the order of the reports, and the tests of each by pytest's markers. The
 #: first two together are all that is not for Ergo alone.
@@ -119,7 +125,7 @@ def _table(parts: Mapping[str, Sequence[Result]]) -> Iterator[str]:
         rows = [[one for one in each if one.file == file] for each in (*parts.values(), everything)]
         yield f"| {file} | " + " | ".join(map(_counts, rows)) + " |"
     totals = map(_counts, (*parts.values(), everything))
-    yield "| **all** | " + " | ".join(f"**{total}**" for total in totals) + " |"
+    yield "| all | " + " | ".join(totals) + " |"
 
 
 def _counts(results: Iterable[Result]) -> str:
@@ -128,6 +134,8 @@ def _counts(results: Iterable[Result]) -> str:
 
 
 def _others(parts: Mapping[str, Sequence[Result]]) -> Iterator[str]:
+    # In a table a bar is escaped even within code.
+    bar = "\\|"
     for outcome in ("failed", "skipped"):
         chosen = [one for results in parts.values() for one in results if one.outcome == outcome]
         if chosen:
@@ -137,7 +145,7 @@ def _others(parts: Mapping[str, Sequence[Result]]) -> Iterator[str]:
             yield "| test | the suite's reason |"
             yield "|---|---|"
             for one in sorted(chosen, key=lambda each: (each.file, each.name)):
-                yield f"| {one.file} `{one.name}` | {_plain(one.reason)} |"
+                yield f"| {one.file} `{one.name.replace('|', bar)}` | {_plain(one.reason)} |"
 
 
 def _plain(reason: str) -> str:
@@ -147,19 +155,43 @@ def _plain(reason: str) -> str:
     return short
 
 
+def _run(checkout: Path, expression: str, words: Sequence[str], report: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-m", expression]
+    command += ["--controller", "irctest_controller", "--junitxml", str(report), "-q", "--tb=short"]
+    # A test waits for ever for a reply that does not come. The slowest takes 10 seconds.
+    command += ["--timeout=60", "--numprocesses", str(os.cpu_count()), "-p", "no:cacheprovider"]
+    environ = {**os.environ, "PYTHONPATH": str(_FOLDER)}
+    if not any((checkout / word.partition("::")[0]).exists() for word in words):
+        command.append("irctest/server_tests")
+    done = subprocess.run([*command, *words], cwd=checkout, env=environ, check=False)
+    # 1: some tests failed; 5: the words left none of this part.
+    if done.returncode not in (0, 1, 5):
+        raise SystemExit(f"irctest_table: pytest ended with status {done.returncode}")
+
+
 def main(words: Sequence[str]) -> int:
     """
-    Write the page on standard output.
+    Run the suite, and write the page.
 
-    :param words: the command line, without the program.
+    :param words: the command line without the program: a checkout of irctest, then words for pytest.
     :return: the exit status: 0 where nothing failed.
     """
-    parser = argparse.ArgumentParser(description="Turn irctest's reports into a page.")
-    parser.add_argument("--commit", required=True, help="the suite's commit")
-    parser.add_argument("report", nargs=len(PARTS), type=Path, help="JUnit XML, one for each part")
-    given = parser.parse_args(words)
-    parts = dict(zip(PARTS, map(read, given.report), strict=True))
-    sys.stdout.write(page(parts, given.commit))
+    if not words:
+        raise SystemExit("irctest_table: give the path of a checkout of github.com/progval/irctest")
+    checkout, chosen = Path(words[0]).resolve(), words[1:]
+    git = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    parts: dict[str, list[Result]] = {}
+    with tempfile.TemporaryDirectory(prefix="irctest-") as folder:
+        for number, (name, expression) in enumerate(PARTS.items()):
+            report = Path(folder) / f"{number}.xml"
+            _run(checkout, expression, chosen, report)
+            parts[name] = read(report)
+    text = page(parts, commit)
+    if chosen:
+        sys.stdout.write(text)
+    else:
+        _PAGE.write_text(text)
     return int(any(one.outcome == "failed" for results in parts.values() for one in results))
 
 
