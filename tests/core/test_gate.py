@@ -314,6 +314,7 @@ class RefusalTests(Case):
         self.connect(gate, UNIXAddress(None))
         gate.close()
         self.connect(gate, UNIXAddress(None))
+        gate.refuse(Reason.PROXY, None)
         self.assertEqual(dict.fromkeys(Reason, 1), gate.statistics.refused)
         self.assertEqual(4, gate.statistics.total)
         gate.end()

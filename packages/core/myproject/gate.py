@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -72,12 +73,12 @@ class GateStatistics:
     """
     What a gate has seen.
 
-    :param open: connections open now.
+    :param open: connections open now, those whose PROXY header is awaited among them.
     :param hosts: hosts that have one open; peers without an address are not among them.
     :param total: connections let in since the gate was made.
     :param refused: connections refused, by reason.
     :param aborted: connections ended by ``idle_timeout`` and ``max_buffered``, by the setting's name.
-    :param bytes_in: bytes received from sockets, those of TLS itself included.
+    :param bytes_in: bytes received from sockets, those of TLS itself and of PROXY headers included.
     :param bytes_out: bytes given to sockets, likewise.
     """
 
@@ -228,6 +229,8 @@ class Gate:
         self._admission = Admission(Limits() if limits is None else limits, descriptor_limit())
         self._clock = clock
         self._open = True
+        # Whether the connection that is being taken is a balancer's own.
+        self._own = False
         # Whether all ports ask the gate itself, so that None is an answer that they understand.
         self._bare: bool | None = None
         self._classes: dict[type, Any] = {}
@@ -240,7 +243,7 @@ class Gate:
         self._refused = dict.fromkeys(Reason, 0)
         self._aborted = {"idle-timeout": 0, "max-buffered": 0}
         # Refusals that the log does not know of yet, and when it last heard of one.
-        self._unsaid: dict[Reason, tuple[int, object]] = {}
+        self._unsaid: dict[Reason, tuple[int, object, str]] = {}
         self._said: dict[Reason, float] = {}
         #: Told of each connection when it is let in and when it was lost; None if nobody asks.
         self.journal: Journal | None = None
@@ -326,28 +329,35 @@ class Gate:
         host = getattr(addr, "host", None)
         reason = Reason.STOPPING
         if self._open:
-            verdict = self._admission.judge(host, self.clock.seconds())
+            verdict = self._admission.judge(host, self.clock.seconds(), own=self._own)
             if verdict is None:
                 protocol = self.wrappedFactory.buildProtocol(addr)  # type: ignore[arg-type]
                 if protocol is not None:
-                    self._await_transport(protocol, host)
+                    self._await_transport(protocol, None if self._own else host)
                     return protocol
                 verdict = Reason.SERVICE
             reason = verdict
-        self._refuse(reason, host)
+        self.refuse(reason, host)
         return None if self._bare else _Refused()
 
-    def _refuse(self, reason: Reason, host: object) -> None:
+    def refuse(self, reason: Reason, host: object, detail: str = "") -> None:
+        """
+        Count a refusal, and log it when its time has come.
+
+        :param reason: why.
+        :param host: the peer's address as text, or anything else if it has none.
+        :param detail: what there is to say of this one alone.
+        """
         self._refused[reason] += 1
-        count, _ = self._unsaid.get(reason, (0, None))
-        self._unsaid[reason] = (count + 1, host)
+        count = self._unsaid[reason][0] if reason in self._unsaid else 0
+        self._unsaid[reason] = (count + 1, host, detail)
         self._report()
         self._schedule()
 
     def _report(self, *, all_of_them: bool = False) -> None:
         """Log the refusals whose time has come."""
         now = self.clock.seconds()
-        for reason, (count, host) in list(self._unsaid.items()):
+        for reason, (count, host, detail) in list(self._unsaid.items()):
             if all_of_them or now - self._said.get(reason, -LOG_EVERY) >= LOG_EVERY:
                 del self._unsaid[reason]
                 self._said[reason] = now
@@ -355,7 +365,7 @@ class Gate:
                     "connections refused: {count}, the last from {host}: {why}",
                     count=count,
                     host=host or "a peer without an address",
-                    why=reason.value,
+                    why=f"{reason.value} ({detail})" if detail else reason.value,
                     reason=reason,
                 )
 
@@ -401,10 +411,73 @@ class Gate:
         if connection.socket is not None:
             self._received += connection.socket.received
             self._sent += connection.socket.sent
+        self._tell_if_empty()
+
+    def _tell_if_empty(self) -> None:
         if not self._connections:
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)
+
+    # What the seat of a PROXY header asks for: myproject.proxy
+
+    def has_room(self, host: object) -> bool:
+        """
+        Say whether one more connection may wait for its header; if not, it counts as refused.
+
+        :param host: the address of who forwards it.
+        """
+        reason: Reason | None = Reason.STOPPING
+        if self._open:
+            reason = self._admission.judge(None, self.clock.seconds())
+        if reason is not None:
+            self.refuse(reason, host)
+        return reason is None
+
+    def await_header(self, transport: Any) -> Connection:
+        """
+        Count a connection whose header is awaited: as open, but as nobody's.
+
+        :param transport: its transport.
+        :return: what stands for it until :meth:`give_up` or :meth:`pass_on`.
+        """
+        connection = Connection(transport, self._admission.enter(None), self.clock.seconds())
+        self._connections[connection] = None
+        self._schedule()
+        return connection
+
+    def give_up(self, connection: Connection) -> None:
+        """
+        Count a connection out that was lost before its header was complete.
+
+        :param connection: from :meth:`await_header`.
+        """
+        self._leave(connection)
+
+    @contextmanager
+    def pass_on(self, connection: Connection, rest: int, *, own: bool) -> Iterator[None]:
+        """
+        Judge a connection anew, since its header is complete.
+
+        Within this context the connection goes through :meth:`buildProtocol` as one just accepted.
+
+        :param connection: from :meth:`await_header`.
+        :param rest: how many bytes came behind the header: its first own ones.
+        :param own: whether it is the balancer's own.
+        """
+        # Its place is free for the one that it becomes; yet while it becomes that, the gate is not empty.
+        self._admission.leave(connection.host)
+        socket, connection.socket = connection.socket, None
+        if socket is not None:
+            self._received += socket.received - rest
+            socket.received = rest
+        self._own = own
+        try:
+            yield
+        finally:
+            self._own = False
+            del self._connections[connection]
+            self._tell_if_empty()
 
     # Time
 

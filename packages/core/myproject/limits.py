@@ -17,6 +17,9 @@ Unix socket, is no host: who may connect there is said by the file's permissions
 only the second applies. The loopback is a host like any other, lest a proxy on the same machine undo
 all of it.
 
+Behind a balancer that says whose connection it forwards (``proxy_from``, :mod:`myproject.proxy`) the host
+is the client's. What the balancer opens on its own behalf is judged by the first two rules alone.
+
 The rate is a bucket of tokens for each host. It holds ``connection_rate`` tokens, and as many flow back
 in a minute. A bucket is kept as one number, the time at which it will be full again (the generic cell
 rate algorithm of ATM), so a host that has been quiet for a minute needs no entry. The table has at
@@ -26,6 +29,7 @@ most ``MAX_BUCKETS``; beyond, the host unheard for longest is forgotten, to its 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +48,7 @@ __all__ = [
     "Reason",
     "descriptor_limit",
     "host_of",
+    "is_among",
 ]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -74,6 +79,7 @@ class Reason(Enum):
     FULL = "there are as many as --max-connections or the file descriptors permit"
     HOST_FULL = "their host has as many as --max-connections-per-host permits"
     RATE = "their host opens them faster than --connection-rate permits"
+    PROXY = "they did not begin with a valid PROXY header, as those of --proxy-from must"
     SERVICE = "the service took no more"
 
 
@@ -89,6 +95,7 @@ class Limits:
     :param deny: networks that are not let in, whatever ``allow`` says.
     :param idle_timeout: seconds without a byte in either direction.
     :param max_buffered: bytes that may wait to be sent to one peer.
+    :param proxy_from: networks, or the word ``unix``, whose connections begin with a PROXY header.
     """
 
     max_connections: int = 0
@@ -98,6 +105,7 @@ class Limits:
     deny: tuple[Network, ...] = ()
     idle_timeout: float = 0.0
     max_buffered: int = MAX_BUFFERED
+    proxy_from: tuple[Network | str, ...] = ()
 
     @classmethod
     def of(cls, options: Options) -> Limits:
@@ -114,6 +122,7 @@ class Limits:
             deny=options.deny,
             idle_timeout=options.idle_timeout,
             max_buffered=options.max_buffered,
+            proxy_from=options.proxy_from,
         )
 
 
@@ -143,6 +152,20 @@ def host_of(text: object) -> Host | None:
     :param text: the address as text; anything else belongs to none.
     """
     return _host(_parsed(text))
+
+
+def is_among(text: object, places: Iterable[Network | str]) -> bool:
+    """
+    Say whether a peer is in one of some networks.
+
+    :param text: its address as text, or anything else if it has none.
+    :param places: the networks; the word ``unix`` is where those without an address are.
+    """
+    address = _parsed(text)
+    return any(
+        address is None if isinstance(place, str) else address is not None and address in place
+        for place in places
+    )
 
 
 class Admission:
@@ -180,12 +203,13 @@ class Admission:
         systems = max(1, self._descriptors - RESERVED_DESCRIPTORS)
         return min(ours, systems) if ours else systems
 
-    def judge(self, text: object, now: float) -> Reason | None:
+    def judge(self, text: object, now: float, *, own: bool = False) -> Reason | None:
         """
         Judge a connection. One that is let in has spent a token of its host's.
 
         :param text: the peer's address as text, or anything else if it has none.
         :param now: the time in seconds.
+        :param own: whether it is a balancer's own: that is no host whose connections are counted.
         :return: why not; None if it is let in.
         """
         limits = self.limits
@@ -195,7 +219,7 @@ class Admission:
         if self.open >= (self.capacity or self.open + 1):
             return Reason.FULL
         host = _host(address)
-        if host is None:
+        if host is None or own:
             return None
         if 0 < limits.max_connections_per_host <= self._hosts.get(host, 0):
             return Reason.HOST_FULL

@@ -10,7 +10,6 @@ mistake costs the operator one line, while in ``makeService`` Twisted would prin
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sys
 import tomllib
@@ -22,16 +21,19 @@ from twisted.python import usage
 
 from myproject.errors import SettingError
 from myproject.settings import (
-    Scalar,
+    FieldError,
     Setting,
+    TableSetting,
     choice,
     flag,
     integer,
     networks,
     path,
+    places,
     ports,
     reloadable,
     seconds,
+    toml_text,
 )
 
 __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
@@ -45,6 +47,8 @@ _TLS = ("tls-port", "certificate", "private-key", "self-signed", "client-ca")
 
 def _option_methods(setting: Setting[Any], tapname: str, default: str) -> Iterable[tuple[str, Any]]:
     """The methods by which ``usage.Options`` takes a setting from the command line."""
+    if isinstance(setting, TableSetting):
+        return
     name = setting.name
 
     def give(self: Options, value: str) -> None:
@@ -152,6 +156,14 @@ class Options(_Declared):
         )
     )
 
+    # What this means: myproject.proxy.
+    proxy_from = reloadable(
+        places(
+            help="Connections from this network (unix: on Unix sockets) begin with a PROXY header, version"
+            " 1 or 2, that says whose they are; may be repeated."
+        )
+    )
+
     # What these mean together, and why these defaults: myproject.tls, myproject.certificates.
     tls_port = ports(
         None,
@@ -221,6 +233,25 @@ class Options(_Declared):
     def opt_print_config(self) -> None:
         """Print all settings in force as TOML, each with its source, and exit."""
         self._print_only = True
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        Write the help; the tables that only the file can have are named below the options.
+
+        :param width: columns of the terminal.
+        """
+        shown = super().getUsage(width)
+        tables = [
+            setting.heading(self.tapname)
+            for _, setting in sorted(self.settings.items())
+            if isinstance(setting, TableSetting)
+        ]
+        if not tables:
+            return shown
+        return (
+            f"{shown}In the file only, see the reference (docs/reference/settings.md, or python -m"
+            f" myproject man {self.tapname}): {', '.join(tables)}\n"
+        )
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse words that are not options: a subcommand takes none unless it overrides this."""
@@ -306,17 +337,22 @@ class Options(_Declared):
         """
         Refuse a setting, saying where its value came from.
 
-        :param name: the setting's name, as in the file.
+        :param name: the setting's name, as in the file; of a table, its field may follow a dot.
         :param problem: what is wrong, a clause.
         :param remedy: what to do, a clause that begins with a verb.
         :raises SettingError: always.
         """
-        raise SettingError(f"--{name}", self.sources[name], problem, remedy)
+        table, _, _ = name.partition(".")
+        isolated = isinstance(self.settings[table], TableSetting)
+        shown = f"{self.tapname}.{name}" if isolated else f"--{name}"
+        raise SettingError(shown, self.sources[table], problem, remedy)
 
     def _candidates(self, name: str, table: Mapping[str, object], where: str) -> tuple[object, str]:
         """The first source's value, still raw, and the source's name."""
         setting = self.settings[name]
         variable = setting.environment(self.tapname)
+        if isinstance(setting, TableSetting):
+            return (table[name], where) if name in table else (setting.default, DEFAULT)
         if name in self.given:
             given = self.given[name]
             return (given if setting.many else given[-1]), COMMAND_LINE
@@ -340,6 +376,9 @@ class Options(_Declared):
             return
         try:
             self[setting.name] = setting.coerce(raw)
+        except FieldError as wrong:
+            name = f"{self.tapname}.{setting.name}{wrong.path}"
+            raise SettingError(name, source, wrong.problem, wrong.remedy) from None
         except ValueError as error:
             self.refuse(setting.name, str(error), f"give {setting.kind.allowed}")
 
@@ -389,27 +428,22 @@ class Options(_Declared):
     def as_toml(self) -> str:
         """The settings in force as a file that ``--config`` reads, each with its source behind it."""
         lines = [f"[{self.tapname}]"]
+        tables: list[str] = []
         for name, setting in sorted(self.settings.items()):
             source = f"  # from {self.sources[name]}".replace("\n", " ")
+            # A table has to stand behind the plain values, and an array of none is one of those.
+            if isinstance(setting, TableSetting) and self[name] != ():
+                tables += setting.tables(f"{self.tapname}.{name}", self[name], source)
+                continue
             value = setting.toml(self[name])
             if not setting.in_file or value is None:
-                shown = "unset" if value is None else _toml(value)
+                shown = "unset" if value is None else toml_text(value)
                 lines.append(f"# {name}: {shown}{source}")
             elif setting.secret:
                 lines.append(f"# {name}: hidden{source}")
             else:
-                lines.append(f"{name} = {_toml(value)}{source}")
-        return "\n".join(lines) + "\n"
-
-
-def _toml(value: Scalar | list[Scalar]) -> str:
-    """
-    A value in TOML.
-
-    JSON's notation is TOML's for everything that settings have, once its escapes are kept
-    to those that TOML knows: no surrogate pairs, and DEL escaped.
-    """
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+                lines.append(f"{name} = {toml_text(value)}{source}")
+        return "\n".join(lines + tables) + "\n"
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:

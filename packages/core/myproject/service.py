@@ -28,6 +28,7 @@ from myproject.interfaces import IHasServices, IReloadable
 from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
+from myproject.proxy import ProxyFactory
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -189,6 +190,7 @@ class PortsService(_BoundService):
         if isinstance(self.factory, Gate):
             for port in ports:
                 self.factory.watch_port(port)
+                ProxyFactory.stand_before(self.factory, port)
         return ports
 
 

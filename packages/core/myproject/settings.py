@@ -16,10 +16,12 @@ the ``[shout]`` table of the file, or the default; all four pass through the sam
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
@@ -32,18 +34,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_TEXT",
+    "Field",
+    "FieldError",
     "Kind",
     "Setting",
+    "TableSetting",
     "choice",
     "flag",
     "integer",
     "networks",
     "path",
+    "places",
     "ports",
     "reloadable",
     "seconds",
     "strings",
     "text",
+    "toml_name",
+    "toml_text",
 ]
 
 T = TypeVar("T")
@@ -81,7 +89,7 @@ class Kind(Generic[T]):
         """
         # bool is an int to Python, and is not to anyone who writes `port = true`.
         if not isinstance(raw, self.toml) or (isinstance(raw, bool) and bool not in self.toml):
-            raise ValueError(f"it is {_TOML_NAMES.get(type(raw), 'a date or time')}")
+            raise ValueError(f"it is {toml_name(raw)}")
         if isinstance(raw, bool):
             raw = "true" if raw else "false"
         return self.parse(str(raw))
@@ -95,6 +103,43 @@ _TOML_NAMES: Final[Mapping[type, str]] = {
     list: "an array",
     dict: "a table",
 }
+
+
+def toml_name(raw: object) -> str:
+    """
+    Name the type of a value in TOML's words, with its article.
+
+    :param raw: the value.
+    """
+    return _TOML_NAMES.get(type(raw), "a date or time")
+
+
+def toml_text(value: Scalar | list[Scalar]) -> str:
+    """
+    Write a value in TOML.
+
+    JSON's notation is TOML's for everything that settings have, once its escapes are kept
+    to those that TOML knows: no surrogate pairs, and DEL escaped.
+
+    :param value: the value.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+class FieldError(ValueError):
+    """
+    A field of a table cannot be used: raised by a :class:`TableSetting`, for its options to tell.
+
+    :ivar path: where in the setting the field is: ``[1].password``, or empty for all of it.
+    :ivar problem: what is wrong, a clause without a full stop.
+    :ivar remedy: what to do, a clause that begins with a verb.
+    """
+
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
+        self.path = path
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{path}: {problem}; {remedy}")
 
 
 class Setting(Generic[T_co]):
@@ -210,6 +255,69 @@ class Setting(Generic[T_co]):
         if self.many:
             return [self.kind.show(one) for one in cast("tuple[object, ...]", value)]
         return self.kind.show(value)
+
+    def merge(self, running: Any, read: Any) -> tuple[Any, list[str]]:
+        """
+        Say what is in force after a reload.
+
+        :param running: the value before it.
+        :param read: the value that was read.
+        :return: the value behind it, and the names of what changed but needs a restart.
+        """
+        if self.reloadable or running == read:
+            return read, []
+        return running, [self.name]
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    What there is to say of a field of a :class:`TableSetting`.
+
+    :ivar name: its key, dotted for one of an inner table.
+    :ivar allowed: what a person may give, completing the words "give ...".
+    :ivar default: its default as the file would have it; empty for none.
+    :ivar required: whether it has to be given.
+    :ivar help: some sentences.
+    :ivar secret: whether it is hidden.
+    :ivar restart: whether a change needs a restart though the others may change on a reload.
+    """
+
+    name: str
+    allowed: str
+    default: str
+    required: bool
+    help: str
+    secret: bool
+    restart: bool
+
+
+class TableSetting(Setting[T_co]):
+    """A setting that is a table of the file, or an array of them, and has no other source."""
+
+    @property
+    @abstractmethod
+    def fields(self) -> list[Field]:
+        """Its fields, for those who write about them."""
+
+    @abstractmethod
+    def tables(self, name: str, value: Any, comment: str) -> Iterator[str]:
+        """
+        Write a value as lines of TOML, with secrets hidden.
+
+        :param name: the table's full name.
+        :param value: the value.
+        :param comment: what stands behind each table's head.
+        """
+
+    def heading(self, tapname: str) -> str:
+        """
+        Write its head as in the file: ``[shout.limits]`` or ``[[shout.person]]``.
+
+        :param tapname: the subcommand's name.
+        """
+        name = f"[{tapname}.{self.name}]"
+        return f"[{name}]" if self.many else name
 
 
 def _parse_flag(value: str) -> bool:
@@ -444,6 +552,30 @@ def networks(*, help: str) -> Setting[tuple[IPv4Network | IPv6Network, ...]]:
     :param help: one sentence.
     """
     return Setting(_NETWORK, (), help=help, many=True)
+
+
+def _parse_place(value: str) -> IPv4Network | IPv6Network | str:
+    return value if value == "unix" else _parse_network(value)
+
+
+_PLACE: Final = Kind["IPv4Network | IPv6Network | str"](
+    "NETWORK",
+    "an address, a network such as 192.0.2.0/24 or 2001:db8::/32, or unix for Unix sockets",
+    (str,),
+    _parse_place,
+    str,
+)
+
+
+def places(*, help: str) -> Setting[tuple[IPv4Network | IPv6Network | str, ...]]:
+    """
+    Declare a setting that is any number of networks, none by default.
+
+    Among them, the word ``unix`` stands for Unix sockets.
+
+    :param help: one sentence.
+    """
+    return Setting(_PLACE, (), help=help, many=True)
 
 
 S = TypeVar("S", bound=Setting[Any])
