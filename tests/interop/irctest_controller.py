@@ -13,13 +13,14 @@ traceback in it fails the test: nothing that a client sends may raise.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from irctest import patma  # type: ignore[import-not-found]
 from irctest.basecontrollers import (  # type: ignore[import-not-found]
@@ -56,6 +57,8 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
     supports_sts = True
     extban_mute_char = "m"
     _port_wait_interval = 0.02
+    #: Those whose server runs. A test that is skipped while it is set up does not end its own.
+    _started: ClassVar[list[MyprojectController]] = []
 
     capabilities = frozenset(Capabilities)
     optional_behaviors = frozenset(OptionalBehaviors) - {
@@ -106,6 +109,8 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         if self.test_config.ergo_config is not None:
             self.test_config.ergo_config(ergo)
         settings = _settings(ergo)
+        if websocket_port is not None and "websocket" not in Options.settings:
+            raise NotImplementedByController("WebSocket")
         self.hostname, self.port = hostname, port
         self.create_config()
         listen = f"tcp:{port}:interface={_HERE}"
@@ -121,6 +126,10 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
             settings["private-key"] = str(self.key_path)
         if websocket_port is not None:
             settings["websocket"] = {"listen": [f"tcp:{websocket_port}:interface={_HERE}"]}
+        for left in [*self._started]:
+            left.kill()
+        self._started.append(self)
+        atexit.register(self.kill)
         self._settings = settings
         self._prefix: list[str] = []
         if faketime and shutil.which("faketime"):
@@ -170,6 +179,9 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
 
         :raises AssertionError: there is a traceback in its log.
         """
+        atexit.unregister(self.kill)
+        if self in self._started:
+            self._started.remove(self)
         log = ""
         if self.proc:
             self.kill_proc()
