@@ -102,6 +102,11 @@ class LabelTests(SynchronousTestCase):
         self.assertEqual(["@label=a :irc.example ACK"], al.type("@label=a PRIVMSG #a :hi"))
         self.assertEqual([":al!~al@192.168.1.1 PRIVMSG #a :hi"], bo.read())
 
+    def test_what_one_says_to_oneself_has_none_but_its_echo(self) -> None:
+        al = Chat().join("al", caps=LABELS + " echo-message")
+        line = ":al!~al@192.168.1.1 PRIVMSG al :hi"
+        self.assertEqual([line, "@label=a " + line], al.type("@label=a PRIVMSG al :hi"))
+
     def test_the_farewell_is_an_answer(self) -> None:
         client = Chat().join("al", caps=LABELS)
         (line,) = client.type("@label=a QUIT")

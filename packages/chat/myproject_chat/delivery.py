@@ -48,9 +48,11 @@ class Outgoing:
     :param text: its last parameter, or None.
     :param tags: what those who negotiated message-tags get, escaped and joined; empty for none.
     :param account: whose account says it, for those who negotiated account-tag; None for nobody's.
+
+    :ivar msgid: its name, which no other has; those who negotiated message-tags get it.
     """
 
-    __slots__ = ("_account", "_body", "_lines", "_tags", "_wall", "_when")
+    __slots__ = ("_account", "_body", "_lines", "_tags", "_wall", "_when", "msgid")
 
     def __init__(
         self,
@@ -60,9 +62,11 @@ class Outgoing:
         params: Sequence[bytes] = (),
         text: bytes | None = None,
         *,
+        msgid: bytes,
         tags: bytes = b"",
         account: bytes | None = None,
     ) -> None:
+        self.msgid = msgid
         self._wall = wall
         self._when: float | None = None
         self._account = account
@@ -89,8 +93,10 @@ class Outgoing:
             items.append(b"time=" + stamp(self.when))
         if wanted & ACCOUNT_TAG and self._account is not None:
             items.append(b"account=" + self._account)
-        if wanted & MESSAGE_TAGS and self._tags:
-            items.append(self._tags)
+        if wanted & MESSAGE_TAGS:
+            items.append(b"msgid=" + self.msgid)
+            if self._tags:
+                items.append(self._tags)
         return b"@" + b";".join(items) + b" " + self._body if items else self._body
 
     @property

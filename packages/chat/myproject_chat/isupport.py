@@ -12,9 +12,10 @@ from __future__ import annotations
 from myproject_chat import modes
 from myproject_chat.commands.channels import TOPIC_LENGTH
 from myproject_chat.commands.messages import MAX_TARGETS
-from myproject_chat.commands.modes import KEY_LENGTH, MAX_BANS
-from myproject_chat.commands.operators import KICK_LENGTH
+from myproject_chat.commands.moderation import KICK_LENGTH
+from myproject_chat.commands.modes import KEY_LENGTH, MAX_LIST
 from myproject_chat.commands.users import AWAY_LENGTH, REAL_NAME_LENGTH
+from myproject_chat.extbans import ACCOUNT, MUTE
 from myproject_chat.names import CHANNEL_LENGTH, HOST_LENGTH, NICK_LENGTH, USER_LENGTH
 from myproject_chat.settings import Settings
 
@@ -31,7 +32,7 @@ def my_info(settings: Settings) -> tuple[bytes, ...]:
     :param settings: the server's settings.
     :return: name, version, user modes, channel modes, channel modes that take a parameter.
     """
-    with_param = modes.CHANNEL_LISTS + modes.CHANNEL_KEY + modes.CHANNEL_LIMIT
+    with_param = modes.CHANNEL_LISTS + modes.CHANNEL_KEY + modes.CHANNEL_SETTINGS
     with_param += b"".join(modes.PREFIXES)
     return (
         settings.server_name,
@@ -54,19 +55,24 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
     :return: the tokens of each line, at most 13.
     """
     letters, signs = b"".join(modes.PREFIXES), b"".join(modes.PREFIXES.values())
-    types = (modes.CHANNEL_LISTS, modes.CHANNEL_KEY, modes.CHANNEL_LIMIT, modes.CHANNEL_FLAGS)
+    types = (modes.CHANNEL_LISTS, modes.CHANNEL_KEY, modes.CHANNEL_SETTINGS, modes.CHANNEL_FLAGS)
     targets = b"JOIN:,KICK:,NAMES:,NOTICE:%d,PART:,PRIVMSG:%d,TAGMSG:%d,WHOIS:1"
     tokens = [
+        b"ACCOUNTEXTBAN=" + ACCOUNT,
         b"AWAYLEN=%d" % AWAY_LENGTH,
         b"CASEMAPPING=ascii",
         b"CHANLIMIT=#:%d" % settings.max_channels,
         b"CHANMODES=" + b",".join(types),
         b"CHANNELLEN=%d" % CHANNEL_LENGTH,
         b"CHANTYPES=#",
+        b"ELIST=CMNTU",
+        b"EXCEPTS=e",
+        b"EXTBAN=," + ACCOUNT + MUTE,
         b"HOSTLEN=%d" % HOST_LENGTH,
+        b"INVEX=I",
         b"KEYLEN=%d" % KEY_LENGTH,
         b"KICKLEN=%d" % KICK_LENGTH,
-        b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, MAX_BANS),
+        b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, MAX_LIST),
         b"MODES=%d" % modes.MAX_CHANGES,
         b"NAMELEN=%d" % REAL_NAME_LENGTH,
         b"NETWORK=" + settings.network_name,

@@ -1,5 +1,5 @@
 """
-Modes: which letters there are, what each takes, and how a MODE line is read.
+Channel modes: which letters there are, what each takes, and how a MODE line is read.
 
 The tables are the one place to add a mode: 004, 005 (CHANMODES, PREFIX, STATUSMSG) and the reader
 below are made from them. Letters sort into the four types of 005's CHANMODES, and prefixes.
@@ -9,30 +9,53 @@ Sources: RFC 2811 section 4, https://modern.ircdocs.horse/#modes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 __all__ = [
     "CHANNEL_FLAGS",
+    "CHANNEL_FORWARD",
     "CHANNEL_KEY",
     "CHANNEL_LIMIT",
     "CHANNEL_LISTS",
+    "CHANNEL_SETTINGS",
+    "HALF_OPERATOR",
+    "LEVELS_OF_SIGNS",
     "MAX_CHANGES",
+    "NEEDED_LEVELS",
+    "OPERATOR",
     "PREFIXES",
     "USER_MODES",
+    "VOICE",
     "ModeChange",
     "format_changes",
+    "level_of",
     "prefix_of",
     "read_changes",
 ]
 
 # Type A: lists. Type B: a parameter both ways. Type C: a parameter when set. Type D: none.
-CHANNEL_LISTS = b"b"
+CHANNEL_LISTS = b"Ibe"
 CHANNEL_KEY = b"k"
+CHANNEL_FORWARD = b"f"
 CHANNEL_LIMIT = b"l"
-CHANNEL_FLAGS = b"imnst"
+CHANNEL_SETTINGS = CHANNEL_FORWARD + CHANNEL_LIMIT
+# C no CTCP, M and R only accounts may speak and join, U only operators hear, u auditorium.
+CHANNEL_FLAGS = b"CMRUimnstu"
 # What members can hold, the highest first: the letter, and the sign in front of the nick.
-PREFIXES = {b"o": b"@", b"v": b"+"}
+PREFIXES = {b"q": b"~", b"a": b"&", b"o": b"@", b"h": b"%", b"v": b"+"}
+# The levels of ranks, the highest the greatest; who holds none has 0.
+VOICE, HALF_OPERATOR, OPERATOR, _ADMIN, _FOUNDER = range(1, 6)
+_LEVELS = dict(zip(reversed(PREFIXES), range(1, 6), strict=True))
+LEVELS_OF_SIGNS: Mapping[bytes, int] = MappingProxyType(
+    {sign: _LEVELS[letter] for letter, sign in PREFIXES.items()}
+)
+# Which level it takes to give or take a rank. Half-operators moderate, they appoint nobody but voices.
+NEEDED_LEVELS: Mapping[bytes, int] = MappingProxyType(
+    {b"q": _FOUNDER, b"a": _FOUNDER, b"o": OPERATOR, b"h": OPERATOR, b"v": HALF_OPERATOR}
+)
 USER_MODES = b"i"
 # How many changes with a parameter one MODE may have; the rest is ignored. InspIRCd's default.
 MAX_CHANGES = 20
@@ -86,7 +109,7 @@ def _takes_param(letter: bytes, *, adding: bool) -> bool:
         letter in CHANNEL_LISTS
         or letter in CHANNEL_KEY
         or letter in PREFIXES
-        or (letter in CHANNEL_LIMIT and adding)
+        or (letter in CHANNEL_SETTINGS and adding)
     )
 
 
@@ -117,6 +140,7 @@ def format_changes(changes: Iterable[ModeChange], room: int) -> list[list[bytes]
     return lines
 
 
+@lru_cache(maxsize=64)
 def prefix_of(held: bytes, *, all_of_them: bool = False) -> bytes:
     """
     Give the signs that stand in front of a member's nick.
@@ -126,3 +150,13 @@ def prefix_of(held: bytes, *, all_of_them: bool = False) -> bytes:
     """
     signs = b"".join(sign for letter, sign in PREFIXES.items() if letter in held)
     return signs if all_of_them else signs[:1]
+
+
+@lru_cache(maxsize=64)
+def level_of(held: bytes) -> int:
+    """
+    Give the level of the highest rank.
+
+    :param held: the letters that a member holds.
+    """
+    return max((_LEVELS[held[i : i + 1]] for i in range(len(held))), default=0)

@@ -11,6 +11,7 @@ https://modern.ircdocs.horse/#clients and #channels.
 from __future__ import annotations
 
 __all__ = [
+    "ACCOUNT_LENGTH",
     "CHANNEL_LENGTH",
     "HOST_LENGTH",
     "NICK_LENGTH",
@@ -26,6 +27,8 @@ __all__ = [
 
 # RFC 2812 allows 9, InspIRCd 32: room for people who put a place or role into it.
 NICK_LENGTH = 30
+# Accounts are named as nicks are, so that everybody can have the nick of their account.
+ACCOUNT_LENGTH = NICK_LENGTH
 # RFC 2812 allows 50, InspIRCd 64.
 CHANNEL_LENGTH = 64
 # With the "~" that says nobody vouched for it; InspIRCd's default, too.

@@ -25,7 +25,9 @@ __all__ = [
     "ERR_INVALIDMODEPARAM",
     "ERR_INVALIDUSERNAME",
     "ERR_INVITEONLYCHAN",
+    "ERR_LINKCHANNEL",
     "ERR_NEEDMOREPARAMS",
+    "ERR_NEEDREGGEDNICK",
     "ERR_NICKNAMEINUSE",
     "ERR_NOMOTD",
     "ERR_NONICKNAMEGIVEN",
@@ -50,14 +52,23 @@ __all__ = [
     "RPL_CREATED",
     "RPL_CREATIONTIME",
     "RPL_ENDOFBANLIST",
+    "RPL_ENDOFEXCEPTLIST",
+    "RPL_ENDOFINVEXLIST",
+    "RPL_ENDOFINVITELIST",
     "RPL_ENDOFMOTD",
     "RPL_ENDOFNAMES",
     "RPL_ENDOFWHO",
     "RPL_ENDOFWHOIS",
+    "RPL_EXCEPTLIST",
     "RPL_GLOBALUSERS",
+    "RPL_INVEXLIST",
+    "RPL_INVITELIST",
     "RPL_INVITING",
     "RPL_ISON",
     "RPL_ISUPPORT",
+    "RPL_LIST",
+    "RPL_LISTEND",
+    "RPL_LISTSTART",
     "RPL_LOCALUSERS",
     "RPL_LUSERCHANNELS",
     "RPL_LUSERCLIENT",
@@ -122,12 +133,21 @@ RPL_ENDOFWHO = Numeric(b"315", b"End of WHO")
 RPL_WHOISIDLE = Numeric(b"317", b"seconds idle, signon time")
 RPL_ENDOFWHOIS = Numeric(b"318", b"End of WHOIS")
 RPL_WHOISCHANNELS = Numeric(b"319")
+RPL_LISTSTART = Numeric(b"321", b"Users  Name")
+RPL_LIST = Numeric(b"322")
+RPL_LISTEND = Numeric(b"323", b"End of the list")
 RPL_CHANNELMODEIS = Numeric(b"324")
 RPL_CREATIONTIME = Numeric(b"329")
 RPL_NOTOPIC = Numeric(b"331", b"No topic is set")
 RPL_TOPIC = Numeric(b"332")
 RPL_TOPICWHOTIME = Numeric(b"333")
+RPL_INVITELIST = Numeric(b"336")
+RPL_ENDOFINVITELIST = Numeric(b"337", b"End of your invitations")
 RPL_INVITING = Numeric(b"341")
+RPL_INVEXLIST = Numeric(b"346")
+RPL_ENDOFINVEXLIST = Numeric(b"347", b"End of the invitation exception list")
+RPL_EXCEPTLIST = Numeric(b"348")
+RPL_ENDOFEXCEPTLIST = Numeric(b"349", b"End of the exception list")
 RPL_WHOREPLY = Numeric(b"352")
 RPL_NAMREPLY = Numeric(b"353")
 RPL_ENDOFNAMES = Numeric(b"366", b"End of NAMES")
@@ -158,11 +178,13 @@ ERR_NOTREGISTERED = Numeric(b"451", b"You have not registered: send NICK and USE
 ERR_NEEDMOREPARAMS = Numeric(b"461", b"Not enough parameters")
 ERR_ALREADYREGISTERED = Numeric(b"462", b"You are registered already")
 ERR_INVALIDUSERNAME = Numeric(b"468", b"That user name is not allowed")
+ERR_LINKCHANNEL = Numeric(b"470", b"Forwarding you to another channel")
 ERR_CHANNELISFULL = Numeric(b"471", b"Cannot join: the channel is full (+l)")
 ERR_UNKNOWNMODE = Numeric(b"472", b"is a mode this server does not have")
 ERR_INVITEONLYCHAN = Numeric(b"473", b"Cannot join: you must be invited (+i)")
 ERR_BANNEDFROMCHAN = Numeric(b"474", b"Cannot join: you are banned (+b)")
 ERR_BADCHANNELKEY = Numeric(b"475", b"Cannot join: the key is not that (+k)")
+ERR_NEEDREGGEDNICK = Numeric(b"477", b"You must be logged in to an account")
 ERR_BANLISTFULL = Numeric(b"478", b"The ban list is full")
 ERR_CHANOPRIVSNEEDED = Numeric(b"482", b"You are not a channel operator")
 ERR_UMODEUNKNOWNFLAG = Numeric(b"501", b"Unknown user mode")

@@ -211,7 +211,14 @@ class Server:
         :param tags: what those who negotiated message-tags get, escaped and joined.
         """
         return Outgoing(
-            self.wall, user.source, command, params, text, tags=tags, account=user.account
+            self.wall,
+            user.source,
+            command,
+            params,
+            text,
+            msgid=self.new_message_id(),
+            tags=tags,
+            account=user.account,
         )
 
     def stamp(self) -> bytes:

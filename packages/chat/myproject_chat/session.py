@@ -158,6 +158,7 @@ class Session:
     """
 
     __slots__ = (
+        "_aside",
         "_closing",
         "_doomed",
         "_gone",
@@ -228,6 +229,8 @@ class Session:
         self._paused = False
         self._held = 0
         self._pending: list[bytes] = []
+        # Where lines go that are no part of the answer, while one is collected in `_pending`.
+        self._aside: list[bytes] | None = None
         self._queued = 0
         self._room = server.settings.sendq
         self._since = self._heard = server.now()
@@ -287,11 +290,11 @@ class Session:
         if response is None:
             coroutine = self._answer(line, name, command, message)
         else:
-            outer, self._pending = self._pending, response.lines
+            self._collect(response)
             try:
                 coroutine = self._answer(line, name, command, message)
             finally:
-                response.lines, self._pending = self._pending, outer
+                self._collected(response)
         if coroutine is not None:
             self._advance(coroutine, response, None)
         elif response is not None:
@@ -318,9 +321,7 @@ class Session:
         """Run a command up to where it is done or has to wait."""
         self._waiting = False
         awaited = None
-        outer = self._pending
-        if response is not None:
-            self._pending = response.lines
+        self._collect(response)
         try:
             awaited = (
                 running.send(None) if why is None else why.throwExceptionIntoGenerator(running)
@@ -328,8 +329,7 @@ class Session:
         except StopIteration:
             pass
         finally:
-            if response is not None:
-                response.lines, self._pending = self._pending, outer
+            self._collected(response)
         if awaited is not None:
             self._waiting = True
             awaited.addCallbacks(
@@ -352,6 +352,16 @@ class Session:
             self._waiting = False
             self._link.abort()
             raise
+
+    def _collect(self, response: _Response | None) -> None:
+        """From here on what is queued is part of an answer."""
+        if response is not None:
+            self._aside, self._pending = self._pending, response.lines
+
+    def _collected(self, response: _Response | None) -> None:
+        """And no more."""
+        if response is not None and self._aside is not None:
+            response.lines, self._pending, self._aside = self._pending, self._aside, None
 
     def _finish(self, response: _Response) -> None:
         """Queue an answer that has a label."""
@@ -397,6 +407,21 @@ class Session:
         if not self._pending:
             self.server.touch(self)
         self._pending.append(line)
+
+    def queue_aside(self, line: bytes) -> None:
+        """
+        As `queue`, for what is no part of the answer to the command that causes it.
+
+        :param line: the line: what a user is told by itself, for one.
+        """
+        if self._aside is None:
+            self.queue(line)
+            return
+        self._pending, answer = self._aside, self._pending
+        try:
+            self.queue(line)
+        finally:
+            self._pending = answer
 
     def _overflow(self) -> None:
         if self._doomed or self.state is State.CLOSED:

@@ -7,18 +7,21 @@ quit, so there is no such thing as half a user; its ways out to its clients are 
 
 Rules that hold between any two calls: a nick belongs to one user, a channel exists while somebody
 is in it, ``user in channel.members`` if and only if ``channel in user.channels``, and an
-invitation is of a user who is there to a channel that exists.
+invitation is of a user who is there to a channel that exists. A channel that is ``kept`` exists without
+members, too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from myproject_chat.names import fold, matches
+from myproject_chat.channel import Channel
+from myproject_chat.names import fold
+from myproject_chat.numerics import Numeric
 
-__all__ = ["Ban", "Channel", "Network", "Receiver", "Topic", "User"]
+__all__ = ["Network", "Receiver", "User"]
 
 
 class Receiver(Protocol):
@@ -29,36 +32,14 @@ class Receiver(Protocol):
     def queue(self, line: bytes) -> None:
         """Append a line, with its CR LF, to what this client will be sent."""
 
+    def queue_aside(self, line: bytes) -> None:
+        """As `queue`, for what is no part of an answer."""
+
+    def reply(self, numeric: Numeric, *params: bytes, text: bytes | None = None) -> None:
+        """Answer with a numeric."""
+
     def close(self, reason: bytes) -> None:
         """Disconnect this client; with its last client a user goes, and others are told why."""
-
-
-class Topic(NamedTuple):
-    """
-    What a channel is about.
-
-    :ivar text: the words.
-    :ivar setter: the source of who set it.
-    :ivar when: seconds since 1970.
-    """
-
-    text: bytes
-    setter: bytes
-    when: int
-
-
-class Ban(NamedTuple):
-    """
-    One entry of a ban list.
-
-    :ivar mask: ``nick!user@host`` with wildcards.
-    :ivar setter: the source of who set it.
-    :ivar when: seconds since 1970.
-    """
-
-    mask: bytes
-    setter: bytes
-    when: int
 
 
 class User:
@@ -69,6 +50,7 @@ class User:
     :ivar user_name: the user name, with ``~``: nobody vouched for it.
     :ivar real_name: free words.
     :ivar host: what others see of where the user is.
+    :ivar address: where the user is.
     :ivar source: ``nick!user@host``, as it stands in front of what the user says.
     :ivar account: the account that the user is logged in to, or None.
     :ivar receivers: the clients that the user has connected, in the order in which they came.
@@ -82,6 +64,7 @@ class User:
 
     __slots__ = (
         "account",
+        "address",
         "away",
         "channels",
         "host",
@@ -104,12 +87,14 @@ class User:
         real_name: bytes,
         host: bytes,
         since: int,
+        address: bytes | None = None,
     ) -> None:
         self.receivers: list[Receiver] = []
         self.account: bytes | None = None
         self.user_name = user_name
         self.real_name = real_name
         self.host = host
+        self.address = host if address is None else address
         self.channels: set[Channel] = set()
         self.invited: set[Channel] = set()
         self.modes: set[bytes] = set()
@@ -127,6 +112,11 @@ class User:
         self.source = b"%b!%b@%b" % (nick, self.user_name, self.host)
 
     @property
+    def real_source(self) -> bytes:
+        """``nick!user@address``, for those who keep people out."""
+        return b"%b!%b@%b" % (self.nick, self.user_name, self.address)
+
+    @property
     def invisible(self) -> bool:
         """Whether the user hides from those who share no channel: user mode ``i``."""
         return b"i" in self.modes
@@ -134,64 +124,6 @@ class User:
     def shares_channel_with(self, other: User) -> bool:
         """Say whether the two are in a channel together."""
         return not self.channels.isdisjoint(other.channels)
-
-
-class Channel:
-    """
-    A place where several talk.
-
-    :ivar name: the name, in the case of who came first.
-    :ivar members: everybody in it, in the order in which they came, with the letters of the prefix
-        modes that they hold.
-    :ivar topic: what it is about, or None.
-    :ivar flags: the letters of its modes that take no parameter.
-    :ivar key: the word that lets people in (``k``), or None.
-    :ivar limit: how many may be in it (``l``), or None.
-    :ivar bans: who may not join or speak (``b``), by the folded mask.
-    :ivar invited: who may join although it is ``i``.
-    :ivar created: when the first came, in seconds since 1970.
-    """
-
-    __slots__ = (
-        "bans",
-        "created",
-        "flags",
-        "invited",
-        "key",
-        "limit",
-        "members",
-        "name",
-        "topic",
-    )
-
-    def __init__(self, name: bytes, created: int) -> None:
-        self.name = name
-        self.created = created
-        self.members: dict[User, bytes] = {}
-        self.topic: Topic | None = None
-        # What people expect of a new channel, as InspIRCd's example file has it.
-        self.flags = {b"n", b"t"}
-        self.key: bytes | None = None
-        self.limit: int | None = None
-        self.bans: dict[bytes, Ban] = {}
-        self.invited: set[User] = set()
-
-    def is_operator(self, user: User) -> bool:
-        """Say whether a user may change the channel."""
-        return b"o" in self.members.get(user, b"")
-
-    def is_banned(self, user: User) -> bool:
-        """Say whether a ban is on a user, whatever the user's rank."""
-        return any(matches(ban.mask, user.source) for ban in self.bans.values())
-
-    def may_speak(self, user: User) -> bool:
-        """Say whether the channel takes a message of a user's: modes n and m, and bans."""
-        held = self.members.get(user)
-        if held:
-            return True
-        if held is None and b"n" in self.flags:
-            return False
-        return b"m" not in self.flags and not (self.bans and self.is_banned(user))
 
 
 class Network:
@@ -290,14 +222,31 @@ class Network:
         return channel
 
     def leave(self, user: User, channel: Channel) -> None:
-        """Take a user out of a channel, which ends if that was the last."""
+        """Take a user out of a channel, which ends if that was the last and it is not kept."""
         del channel.members[user]
+        channel.forget(user)
         user.channels.discard(channel)
-        if not channel.members:
-            for invited in channel.invited:
-                invited.invited.discard(channel)
-            channel.invited.clear()
-            del self.channels[fold(channel.name)]
+        if not channel.members and not channel.kept:
+            self.end(channel)
+
+    def end(self, channel: Channel) -> None:
+        """Let a channel that nobody is in be no more."""
+        for invited in channel.invited:
+            invited.invited.discard(channel)
+        channel.invited.clear()
+        del self.channels[fold(channel.name)]
+
+    def rename_channel(self, channel: Channel, name: bytes) -> None:
+        """
+        Give a channel another name.
+
+        :raises ValueError: the name is another's. Callers look first.
+        """
+        if self.channels.get(fold(name), channel) is not channel:
+            raise ValueError(f"the name {name!r} is in use")
+        del self.channels[fold(channel.name)]
+        channel.name = name
+        self.channels[fold(name)] = channel
 
     def invite(self, user: User, channel: Channel) -> None:
         """Note that a user may join a channel although it is ``i``."""
@@ -317,7 +266,7 @@ class Network:
         """
         seen = {user}
         for channel in sorted(user.channels, key=lambda channel: channel.name):
-            for member in channel.members:
+            for member in channel.audience(user):
                 if member not in seen:
                     seen.add(member)
                     yield member

@@ -12,12 +12,14 @@ from types import MappingProxyType
 
 from myproject_chat.commands.capabilities import CAPABILITY
 from myproject_chat.commands.channels import CHANNELS
+from myproject_chat.commands.listing import LISTING
 from myproject_chat.commands.messages import MESSAGES
+from myproject_chat.commands.moderation import MODERATION
 from myproject_chat.commands.modes import MODES
-from myproject_chat.commands.operators import OPERATORS
 from myproject_chat.commands.queries import QUERIES
 from myproject_chat.commands.registration import REGISTRATION
 from myproject_chat.commands.registry import Command
+from myproject_chat.commands.renaming import RENAMING
 from myproject_chat.commands.users import USERS
 
 __all__ = ["COMMANDS", "Command"]
@@ -28,11 +30,13 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
         for family in (
             CAPABILITY,
             CHANNELS,
+            LISTING,
             MESSAGES,
+            MODERATION,
             MODES,
-            OPERATORS,
             QUERIES,
             REGISTRATION,
+            RENAMING,
             USERS,
         )
         for name, command in family.items()

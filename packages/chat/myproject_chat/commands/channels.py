@@ -2,15 +2,23 @@
 Being in channels: JOIN PART NAMES TOPIC.
 
 Sources: RFC 2812 section 3.2, https://modern.ircdocs.horse/#channel-operations,
-https://ircv3.net/specs/extensions/extended-join, .../multi-prefix, .../userhost-in-names.
+https://ircv3.net/specs/extensions/extended-join, .../multi-prefix, .../userhost-in-names,
+.../no-implicit-names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import AWAY_NOTIFY, EXTENDED_JOIN, MULTI_PREFIX, USERHOST_IN_NAMES
+from myproject_chat.capability import (
+    AWAY_NOTIFY,
+    EXTENDED_JOIN,
+    MULTI_PREFIX,
+    NO_IMPLICIT_NAMES,
+    USERHOST_IN_NAMES,
+)
+from myproject_chat.channel import Topic
 from myproject_chat.commands.lookup import joined_channel, may_change, names
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast, pack
@@ -21,6 +29,8 @@ from myproject_chat.numerics import (
     ERR_BANNEDFROMCHAN,
     ERR_CHANNELISFULL,
     ERR_INVITEONLYCHAN,
+    ERR_LINKCHANNEL,
+    ERR_NEEDREGGEDNICK,
     ERR_NOSUCHCHANNEL,
     ERR_TOOMANYCHANNELS,
     RPL_ENDOFNAMES,
@@ -30,15 +40,16 @@ from myproject_chat.numerics import (
     RPL_TOPICWHOTIME,
     Numeric,
 )
-from myproject_chat.state import Topic
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
+    from myproject_chat.channel import Channel
+    from myproject_chat.server import Server
     from myproject_chat.session import Session
-    from myproject_chat.state import Channel, User
+    from myproject_chat.state import Receiver, User
     from myproject_chat.wire import Message
 
-__all__ = ["CHANNELS", "TOPIC_LENGTH"]
+__all__ = ["CHANNELS", "TOPIC_LENGTH", "announce", "enter", "welcome"]
 
 CHANNELS = Table()
 
@@ -46,6 +57,10 @@ CHANNELS = Table()
 TOPIC_LENGTH = 300
 # What 353 can take behind ":server 353 nick = #channel :", whatever the names.
 _NAMES_ROOM = 310
+# The refusals after which mode f sends people elsewhere: those that are no fault of theirs.
+_FORWARDED = frozenset(
+    {ERR_BANNEDFROMCHAN, ERR_CHANNELISFULL, ERR_INVITEONLYCHAN, ERR_NEEDREGGEDNICK}
+)
 
 
 @CHANNELS.registered(b"JOIN", params=1)
@@ -62,30 +77,83 @@ def join(session: Session, user: User, message: Message) -> None:
 
 
 def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
-    network = session.server.network
-    existing = network.channel(name)
+    existing = session.server.network.channel(name)
     if existing is not None and existing in user.channels:
         return
     refusal = _refusal(session, user, existing, key) if is_channel(name) else ERR_NOSUCHCHANNEL
-    if refusal is not None:
+    if refusal is None:
+        enter(session.server, user, name)
+    elif existing is not None and existing.forward is not None and refusal in _FORWARDED:
+        _forward(session, user, existing, existing.forward, refusal)
+    else:
         session.reply(refusal, name if existing is None else existing.name)
+
+
+def _forward(session: Session, user: User, channel: Channel, name: bytes, refusal: Numeric) -> None:
+    """Send somebody where mode f points, once: it does not matter where that one points."""
+    other = session.server.network.channel(name)
+    if other is None or other in user.channels or _refusal(session, user, other, b"") is not None:
+        session.reply(refusal, channel.name)
         return
-    channel = network.join(user, name, int(session.server.wall()))
-    plain = session.server.message(user, b"JOIN", (channel.name,))
-    account = user.account or b"*"
-    extended = session.server.message(user, b"JOIN", (channel.name, account), user.real_name)
-    broadcast(channel.members, extended, needs=EXTENDED_JOIN, otherwise=plain)
+    session.reply(ERR_LINKCHANNEL, channel.name, other.name)
+    enter(session.server, user, name)
+
+
+def enter(server: Server, user: User, name: bytes) -> Channel:
+    """
+    Put a user into a channel, whatever its modes say, and tell all whom it concerns.
+
+    :param server: the server.
+    :param user: the user, who is not in it.
+    :param name: the channel; it is made if need be.
+    :return: the channel.
+    """
+    channel = server.network.join(user, name, int(server.wall()))
+    announce(server, user, channel)
     if user.away is not None:
-        news = session.server.message(user, b"AWAY", text=user.away)
-        broadcast(channel.members, news, skip=user, needs=AWAY_NOTIFY)
+        news = server.message(user, b"AWAY", text=user.away)
+        broadcast(channel.audience(user), news, skip=user, needs=AWAY_NOTIFY)
+    for receiver in user.receivers:
+        welcome(receiver, user, channel)
+    return channel
+
+
+def announce(server: Server, user: User, channel: Channel, only: Receiver | None = None) -> None:
+    """
+    Tell of somebody's coming.
+
+    :param server: the server.
+    :param user: who has come.
+    :param channel: the channel.
+    :param only: the one client that is told; None for everybody.
+    """
+    plain = server.message(user, b"JOIN", (channel.name,))
+    words = (channel.name, user.account or b"*")
+    extended = server.message(user, b"JOIN", words, user.real_name)
+    if only is None:
+        broadcast(channel.audience(user), extended, needs=EXTENDED_JOIN, otherwise=plain)
+    else:
+        known = extended if only.capabilities & EXTENDED_JOIN else plain
+        only.queue(known.line_for(only.capabilities))
+
+
+def welcome(receiver: Receiver, user: User, channel: Channel) -> None:
+    """
+    Say to a client what it has to know of a channel that its user is in: topic and names.
+
+    :param receiver: the client.
+    :param user: whose it is.
+    :param channel: the channel.
+    """
     if channel.topic is not None:
-        _send_topic(session, channel, channel.topic)
-    _send_names(session, user, channel)
-    session.reply(RPL_ENDOFNAMES, channel.name)
+        _send_topic(receiver, channel, channel.topic)
+    if not receiver.capabilities & NO_IMPLICIT_NAMES:
+        _send_names(receiver, user, channel)
+        receiver.reply(RPL_ENDOFNAMES, channel.name)
 
 
 def _refusal(session: Session, user: User, channel: Channel | None, key: bytes) -> Numeric | None:
-    """Say why a user may not enter, if so. Whom an operator invited needs the key alone."""
+    """Say why a user may not enter, if so. Whom a moderator invited needs the key alone."""
     if len(user.channels) >= session.server.settings.max_channels:
         return ERR_TOOMANYCHANNELS
     if channel is None:
@@ -96,8 +164,9 @@ def _refusal(session: Session, user: User, channel: Channel | None, key: bytes) 
         return None
     closed = {
         ERR_CHANNELISFULL: channel.limit is not None and len(channel.members) >= channel.limit,
-        ERR_INVITEONLYCHAN: b"i" in channel.flags,
+        ERR_INVITEONLYCHAN: not channel.is_open_to(user),
         ERR_BANNEDFROMCHAN: channel.is_banned(user),
+        ERR_NEEDREGGEDNICK: b"R" in channel.flags and user.account is None,
     }
     return next((numeric for numeric, applies in closed.items() if applies), None)
 
@@ -113,7 +182,8 @@ def part(session: Session, user: User, message: Message) -> None:
 
 
 def _part(session: Session, user: User, channel: Channel, reason: bytes | None) -> None:
-    broadcast(channel.members, session.server.message(user, b"PART", (channel.name,), reason))
+    message = session.server.message(user, b"PART", (channel.name,), reason)
+    broadcast(channel.audience(user), message)
     session.server.network.leave(user, channel)
 
 
@@ -125,26 +195,34 @@ def names_(session: Session, user: User, message: Message) -> None:
         return
     for name in names(message.params[0]):
         channel = session.server.network.channel(name)
-        if channel is not None and (b"s" not in channel.flags or channel in user.channels):
+        if channel is not None and (not channel.secret or channel in user.channels):
             _send_names(session, user, channel)
     session.reply(RPL_ENDOFNAMES, message.params[0])
 
 
-def _send_names(session: Session, user: User, channel: Channel) -> None:
-    symbol = b"@" if b"s" in channel.flags else b"="
-    for line in pack(_visible(session, user, channel), _NAMES_ROOM):
-        session.reply(RPL_NAMREPLY, symbol, channel.name, text=line)
+def _send_names(receiver: Receiver, user: User, channel: Channel) -> None:
+    symbol = b"@" if channel.secret else b"="
+    shown = _visible(user, channel)
+    for line in pack(_as_wanted(receiver, channel, shown), _NAMES_ROOM):
+        receiver.reply(RPL_NAMREPLY, symbol, channel.name, text=line)
 
 
-def _visible(session: Session, user: User, channel: Channel) -> Iterator[bytes]:
-    """Give the members as a client wants them; who is invisible shows only to those inside."""
-    every_sign = bool(session.capabilities & MULTI_PREFIX)
-    whole = bool(session.capabilities & USERHOST_IN_NAMES)
+def _visible(user: User, channel: Channel) -> Iterator[User]:
+    """Give those whom a user may see; who is invisible shows only to those inside."""
     inside = channel in user.channels
-    for member, held in channel.members.items():
-        if inside or not member.invisible:
-            signs = prefix_of(held, all_of_them=every_sign) if held else b""
-            yield signs + (member.source if whole else member.nick)
+    for member in channel.members:
+        if (inside or not member.invisible) and channel.shows(member, user):
+            yield member
+
+
+def _as_wanted(receiver: Receiver, channel: Channel, members: Iterable[User]) -> Iterator[bytes]:
+    """Write members as a client wants them."""
+    every_sign = bool(receiver.capabilities & MULTI_PREFIX)
+    whole = bool(receiver.capabilities & USERHOST_IN_NAMES)
+    for member in members:
+        held = channel.members[member]
+        signs = prefix_of(held, all_of_them=every_sign) if held else b""
+        yield signs + (member.source if whole else member.nick)
 
 
 @CHANNELS.registered(b"TOPIC", params=1)
@@ -167,6 +245,6 @@ def topic(session: Session, user: User, message: Message) -> None:
     broadcast(channel.members, session.server.message(user, b"TOPIC", (channel.name,), words))
 
 
-def _send_topic(session: Session, channel: Channel, topic: Topic) -> None:
-    session.reply(RPL_TOPIC, channel.name, text=topic.text)
-    session.reply(RPL_TOPICWHOTIME, channel.name, topic.setter, b"%d" % topic.when)
+def _send_topic(receiver: Receiver, channel: Channel, topic: Topic) -> None:
+    receiver.reply(RPL_TOPIC, channel.name, text=topic.text)
+    receiver.reply(RPL_TOPICWHOTIME, channel.name, topic.setter, b"%d" % topic.when)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from myproject_chat.modes import HALF_OPERATOR
 from myproject_chat.numerics import (
     ERR_CHANOPRIVSNEEDED,
     ERR_NOSUCHCHANNEL,
@@ -13,8 +14,9 @@ from myproject_chat.numerics import (
 )
 
 if TYPE_CHECKING:
+    from myproject_chat.channel import Channel
     from myproject_chat.session import Session
-    from myproject_chat.state import Channel, User
+    from myproject_chat.state import User
 
 __all__ = ["joined_channel", "may_change", "names", "visible_channel", "visible_user"]
 
@@ -53,9 +55,13 @@ def joined_channel(session: Session, user: User, name: bytes) -> Channel | None:
     return channel
 
 
-def may_change(session: Session, user: User, channel: Channel) -> bool:
-    """Say whether the user is the channel's operator, or answer 482."""
-    if channel.is_operator(user):
+def may_change(session: Session, user: User, channel: Channel, level: int = HALF_OPERATOR) -> bool:
+    """
+    Say whether the user has a level in the channel, or answer 482.
+
+    :param level: as in `myproject_chat.modes`.
+    """
+    if channel.level(user) >= level:
         return True
     session.reply(ERR_CHANOPRIVSNEEDED, channel.name)
     return False

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.capability import ECHO_MESSAGE, MESSAGE_TAGS
+from myproject_chat.channel import Speech
 from myproject_chat.commands.lookup import names
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast
-from myproject_chat.modes import PREFIXES
+from myproject_chat.modes import HALF_OPERATOR, LEVELS_OF_SIGNS
 from myproject_chat.numerics import (
     ERR_CANNOTSENDTOCHAN,
+    ERR_NEEDREGGEDNICK,
     ERR_NORECIPIENT,
     ERR_NOSUCHCHANNEL,
     ERR_NOSUCHNICK,
@@ -33,7 +35,7 @@ from myproject_chat.wire import format_tags
 
 if TYPE_CHECKING:
     from myproject_chat.session import Session
-    from myproject_chat.state import Channel, User
+    from myproject_chat.state import User
     from myproject_chat.wire import Message
 
 __all__ = ["MAX_TARGETS", "MESSAGES"]
@@ -45,7 +47,6 @@ MAX_TARGETS = 4
 
 # message-tags: a key is letters, digits and hyphens, behind a vendor's host name and a slash.
 _TAG_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-./"
-_SIGNS = frozenset(PREFIXES.values())
 
 
 class _Said(NamedTuple):
@@ -54,6 +55,12 @@ class _Said(NamedTuple):
     verb: bytes
     text: bytes | None
     tags: bytes
+
+    @property
+    def is_ctcp(self) -> bool:
+        """Whether it is meant for a program and not for a person; /me is for people."""
+        text = self.text
+        return text is not None and text[:1] == b"\x01" and text[:8] != b"\x01ACTION "
 
 
 @MESSAGES.registered(b"PRIVMSG")
@@ -91,7 +98,7 @@ def _send(session: Session, user: User, message: Message, verb: bytes) -> None:
         if index >= MAX_TARGETS:
             _complain(session, verb, ERR_TOOMANYTARGETS, target)
             return
-        is_channel = target[:1] == b"#" or (target[:1] in _SIGNS and target[1:2] == b"#")
+        is_channel = target[:1] == b"#" or (target[:1] in LEVELS_OF_SIGNS and target[1:2] == b"#")
         (_to_channel if is_channel else _to_user)(session, user, target, said)
 
 
@@ -100,10 +107,20 @@ def _to_channel(session: Session, user: User, target: bytes, said: _Said) -> Non
     channel = session.server.network.channel(target.removeprefix(sign))
     if channel is None:
         _complain(session, said.verb, ERR_NOSUCHCHANNEL, target)
-    elif not channel.may_speak(user):
+        return
+    speech = channel.speech(user)
+    if b"C" in channel.flags and said.is_ctcp:
+        text = b"Cannot send to the channel: it takes no CTCP (+C)"
+        _complain(session, said.verb, ERR_CANNOTSENDTOCHAN, channel.name, text=text)
+    elif speech is Speech.REFUSED:
         _complain(session, said.verb, ERR_CANNOTSENDTOCHAN, channel.name)
+    elif speech is Speech.UNKNOWN_SPEAKER:
+        _complain(session, said.verb, ERR_NEEDREGGEDNICK, channel.name)
     else:
-        receivers = _of_rank(channel, sign) if sign else channel.members
+        level = LEVELS_OF_SIGNS.get(sign, 0)
+        if speech is Speech.OPERATORS_ONLY:
+            level = max(level, HALF_OPERATOR)
+        receivers = channel.at_least(level) if level else channel.members
         _deliver(session, user, sign + channel.name, said, receivers, skip=user)
 
 
@@ -114,7 +131,8 @@ def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
         return
     if receiver.away is not None and said.verb == b"PRIVMSG":
         session.reply(RPL_AWAY, receiver.nick, text=receiver.away)
-    # Who speaks to oneself gets two: the message, and with echo-message its echo.
+    # Who speaks to oneself gets two: the message, and with echo-message its echo, which alone has
+    # a label (labeled-response, "Messages sent to self").
     _deliver(session, user, receiver.nick, said, (receiver,))
 
 
@@ -127,30 +145,23 @@ def _deliver(
     *,
     skip: User | None = None,
 ) -> None:
-    tags = b"msgid=" + session.server.new_message_id()
-    if said.tags:
-        tags += b";" + said.tags
-    message = session.server.message(user, said.verb, (target,), said.text, tags=tags)
+    message = session.server.message(user, said.verb, (target,), said.text, tags=said.tags)
     needs = MESSAGE_TAGS if said.text is None else 0
-    broadcast(receivers, message, skip, needs=needs)
+    if skip is None and user in receivers:
+        for client in user.receivers:
+            if client.capabilities & needs == needs:
+                client.queue_aside(message.line_for(client.capabilities))
+    else:
+        broadcast(receivers, message, skip, needs=needs)
     # Also to the other clients that the sender has connected.
     broadcast((user,), message, needs=needs | ECHO_MESSAGE)
 
 
-def _of_rank(channel: Channel, sign: bytes) -> list[User]:
-    """Give the members whom a STATUSMSG is for: those of the rank that the sign names, or higher."""
-    ranks = b"".join(PREFIXES)
-    lowest = ranks[: list(PREFIXES.values()).index(sign) + 1]
-    return [
-        member
-        for member, held in channel.members.items()
-        if any(letter in lowest for letter in held)
-    ]
-
-
-def _complain(session: Session, verb: bytes, numeric: Numeric, *params: bytes) -> None:
+def _complain(
+    session: Session, verb: bytes, numeric: Numeric, *params: bytes, text: bytes | None = None
+) -> None:
     if verb != b"NOTICE":
-        session.reply(numeric, *params)
+        session.reply(numeric, *params, text=text)
 
 
 def _client_tags(tags: Mapping[bytes, bytes]) -> bytes:

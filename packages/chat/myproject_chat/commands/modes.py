@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING
 from myproject_chat.commands.lookup import may_change, visible_channel, visible_user
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast
+from myproject_chat.extbans import read_mask
 from myproject_chat.modes import (
     CHANNEL_FLAGS,
+    CHANNEL_FORWARD,
     CHANNEL_KEY,
     CHANNEL_LIMIT,
     CHANNEL_LISTS,
+    CHANNEL_SETTINGS,
+    NEEDED_LEVELS,
+    OPERATOR,
     PREFIXES,
     USER_MODES,
     ModeChange,
     format_changes,
+    level_of,
     read_changes,
 )
-from myproject_chat.names import fold, whole_mask
 from myproject_chat.numerics import (
     ERR_BANLISTFULL,
     ERR_INVALIDMODEPARAM,
@@ -37,27 +42,37 @@ from myproject_chat.numerics import (
     RPL_CHANNELMODEIS,
     RPL_CREATIONTIME,
     RPL_ENDOFBANLIST,
+    RPL_ENDOFEXCEPTLIST,
+    RPL_ENDOFINVEXLIST,
+    RPL_EXCEPTLIST,
+    RPL_INVEXLIST,
     RPL_UMODEIS,
 )
-from myproject_chat.state import Ban
 
 if TYPE_CHECKING:
+    from myproject_chat.channel import Channel
     from myproject_chat.session import Session
-    from myproject_chat.state import Channel, User
+    from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["KEY_LENGTH", "MAX_BANS", "MODES"]
+__all__ = ["KEY_LENGTH", "MAX_LIST", "MODES", "change_modes"]
 
 MODES = Table()
 
 # RFC 2812 section 2.3.1.
 KEY_LENGTH = 23
-# As many as a moderator can still read through, and few enough to try at every join.
-MAX_BANS = 100
+# Entries of the three lists together: as many as a moderator can still read through.
+MAX_LIST = 100
 # The largest limit that makes sense to set; no channel has as many members.
 _MAX_LIMIT = 10**9
 # What MODE can take behind a source and a channel of the longest kind.
 _ROOM = 320
+# How each list is shown.
+_SHOWN = {
+    b"b": (RPL_BANLIST, RPL_ENDOFBANLIST),
+    b"e": (RPL_EXCEPTLIST, RPL_ENDOFEXCEPTLIST),
+    b"I": (RPL_INVEXLIST, RPL_ENDOFINVEXLIST),
+}
 
 
 @MODES.registered(b"MODE", params=1)
@@ -84,6 +99,9 @@ def mode(session: Session, user: User, message: Message) -> None:
 def _show(session: Session, user: User, channel: Channel) -> None:
     letters = bytes(sorted(b"".join(channel.flags)))
     params = []
+    if channel.forward is not None:
+        letters += CHANNEL_FORWARD
+        params.append(channel.forward)
     if channel.key is not None:
         letters += CHANNEL_KEY
         params.append(channel.key if channel in user.channels else b"*")
@@ -95,40 +113,71 @@ def _show(session: Session, user: User, channel: Channel) -> None:
 
 
 def _change(session: Session, user: User, channel: Channel, wanted: list[ModeChange]) -> None:
+    lists = {change.letter for change in wanted if change.param is None} & set(_SHOWN)
+    for letter in sorted(lists):
+        _show_list(session, channel, letter)
+    wanted = [change for change in wanted if change.param is not None or change.letter not in lists]
+    if wanted and _all_known(session, wanted) and may_change(session, user, channel):
+        change_modes(session, user, channel, wanted)
+
+
+def _all_known(session: Session, wanted: list[ModeChange]) -> bool:
+    """Answer 472 for each letter that is no mode; say whether any is."""
+    known = list(dict.fromkeys(change.letter for change in wanted))
+    unknown = [letter for letter in known if not _is_mode(letter)]
+    for letter in unknown:
+        session.reply(ERR_UNKNOWNMODE, letter)
+    return len(unknown) < len(known)
+
+
+def _is_mode(letter: bytes) -> bool:
+    simple = CHANNEL_FLAGS + CHANNEL_KEY + CHANNEL_SETTINGS + CHANNEL_LISTS
+    return letter in PREFIXES or letter in simple
+
+
+def change_modes(
+    session: Session,
+    user: User,
+    channel: Channel,
+    wanted: list[ModeChange],
+    *,
+    override: bool = False,
+) -> None:
+    """
+    Change a channel's modes as far as they can be, and tell its members.
+
+    :param session: who is told of what cannot be.
+    :param user: who changes them; a moderator of the channel at least, unless ``override``.
+    :param channel: the channel.
+    :param wanted: the changes; letters that are no modes are left out.
+    :param override: whether it does not matter what rank the user has.
+    """
     done = []
     for change in dict.fromkeys(wanted):
-        if change.letter in CHANNEL_LISTS and change.param is None:
-            _show_bans(session, channel)
-            continue
-        if not _known(change.letter):
-            session.reply(ERR_UNKNOWNMODE, change.letter)
-            continue
-        if not may_change(session, user, channel):
-            break
-        effect = _make(session, user, channel, change)
+        if change.letter in PREFIXES:
+            effect = _rank(session, user, channel, change, override=override)
+        elif change.letter in CHANNEL_LISTS:
+            effect = _mask(session, user, channel, change)
+        elif change.letter == CHANNEL_KEY:
+            effect = _key(session, channel, change)
+        elif change.letter == CHANNEL_LIMIT:
+            effect = _limit(session, channel, change)
+        elif change.letter == CHANNEL_FORWARD:
+            effect = _forward(session, user, channel, change, override=override)
+        else:
+            effect = _flag(channel, change)
         if effect is not None:
             done.append(effect)
     for params in format_changes(done, _ROOM):
         news = session.server.message(user, b"MODE", (channel.name, *params))
         broadcast(channel.members, news)
+        if user not in channel.members:
+            broadcast((user,), news)
 
 
-def _known(letter: bytes) -> bool:
-    simple = CHANNEL_FLAGS + CHANNEL_KEY + CHANNEL_LIMIT + CHANNEL_LISTS
-    return letter in PREFIXES or letter in simple
-
-
-def _make(session: Session, user: User, channel: Channel, change: ModeChange) -> ModeChange | None:
+def _flag(channel: Channel, change: ModeChange) -> ModeChange | None:
     letter = change.letter
-    if letter in PREFIXES:
-        return _rank(session, channel, change)
-    if letter in CHANNEL_LISTS:
-        return _ban(session, user, channel, change)
-    if letter == CHANNEL_KEY:
-        return _key(session, channel, change)
-    if letter == CHANNEL_LIMIT:
-        return _limit(session, channel, change)
-    if change.adding is (letter in channel.flags):
+    if letter not in CHANNEL_FLAGS or change.adding is (letter in channel.flags):
         return None
     if change.adding:
         channel.flags.add(letter)
@@ -137,7 +186,9 @@ def _make(session: Session, user: User, channel: Channel, change: ModeChange) ->
     return change
 
 
-def _rank(session: Session, channel: Channel, change: ModeChange) -> ModeChange | None:
+def _rank(
+    session: Session, user: User, channel: Channel, change: ModeChange, *, override: bool
+) -> ModeChange | None:
     target = visible_user(session, change.param or b"")
     if target is None:
         return None
@@ -147,33 +198,58 @@ def _rank(session: Session, channel: Channel, change: ModeChange) -> ModeChange 
         return None
     if change.adding is (change.letter in held):
         return None
+    # Everybody may give up a rank, and nobody may take one from those above.
+    gives_up = target is user and not change.adding
+    needed = max(NEEDED_LEVELS[change.letter], 0 if change.adding else level_of(held))
+    if not (gives_up or override) and not may_change(session, user, channel, needed):
+        return None
     without = held.replace(change.letter, b"")
     channel.members[target] = without + change.letter if change.adding else without
     return change._replace(param=target.nick)
 
 
-def _ban(session: Session, user: User, channel: Channel, change: ModeChange) -> ModeChange | None:
-    mask = whole_mask(change.param or b"")
-    if b" " in mask or mask.startswith(b":"):
-        _refuse(session, channel, change, b"A ban is nick!user@host, in one word")
+def _mask(session: Session, user: User, channel: Channel, change: ModeChange) -> ModeChange | None:
+    mask = read_mask(change.param or b"", user.source, int(session.server.wall()))
+    if mask is None:
+        _refuse(session, channel, change, b"A mask is nick!user@host, a:account or m:mask")
         return None
-    key = fold(mask)
-    if change.adding is (key in channel.bans):
+    masks = channel.mask_list(change.letter)
+    if change.adding is (mask in masks):
         return None
     if not change.adding:
-        mask = channel.bans.pop(key).mask
-    elif len(channel.bans) >= MAX_BANS:
-        session.reply(ERR_BANLISTFULL, channel.name, mask)
+        mask = channel.remove_mask(change.letter, mask)
+    elif sum(len(channel.mask_list(letter)) for letter in _SHOWN) >= MAX_LIST:
+        session.reply(ERR_BANLISTFULL, channel.name, mask.text)
         return None
     else:
-        channel.bans[key] = Ban(mask, user.source, int(session.server.wall()))
-    return change._replace(param=mask)
+        channel.add_mask(change.letter, mask)
+    return change._replace(param=mask.text)
 
 
-def _show_bans(session: Session, channel: Channel) -> None:
-    for ban in channel.bans.values():
-        session.reply(RPL_BANLIST, channel.name, ban.mask, ban.setter, b"%d" % ban.when)
-    session.reply(RPL_ENDOFBANLIST, channel.name)
+def _show_list(session: Session, channel: Channel, letter: bytes) -> None:
+    entry, end = _SHOWN[letter]
+    for mask in channel.mask_list(letter).masks():
+        session.reply(entry, channel.name, mask.text, mask.setter, b"%d" % mask.when)
+    session.reply(end, channel.name)
+
+
+def _forward(
+    session: Session, user: User, channel: Channel, change: ModeChange, *, override: bool
+) -> ModeChange | None:
+    if not change.adding:
+        before, channel.forward = channel.forward, None
+        return None if before is None else change
+    target = session.server.network.channel(change.param or b"")
+    if target is None or target is channel:
+        _refuse(session, channel, change, b"There is no such other channel to forward to")
+        return None
+    # Nobody is to send crowds into other people's channels.
+    if not override and not may_change(session, user, target, OPERATOR):
+        return None
+    if channel.forward == target.name:
+        return None
+    channel.forward = target.name
+    return change._replace(param=target.name)
 
 
 def _key(session: Session, channel: Channel, change: ModeChange) -> ModeChange | None:

@@ -42,8 +42,9 @@ from myproject_chat.numerics import (
 )
 
 if TYPE_CHECKING:
+    from myproject_chat.channel import Channel
     from myproject_chat.session import Session
-    from myproject_chat.state import Channel, User
+    from myproject_chat.state import User
     from myproject_chat.wire import Message
 
 __all__ = ["QUERIES", "send_lusers", "send_motd"]
@@ -117,7 +118,7 @@ def _who(session: Session, user: User, mask: bytes) -> Iterable[tuple[Channel | 
             return
         inside = channel in user.channels
         for member in channel.members:
-            if inside or not member.invisible:
+            if (inside or not member.invisible) and channel.shows(member, user):
                 yield channel, member
         return
     if mask == b"0":
