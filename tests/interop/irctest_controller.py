@@ -253,7 +253,7 @@ def _settings(ergo: Mapping[str, Any]) -> dict[str, Any]:
     """What every test's server is told, and what this test asks for in Ergo's words."""
     if ergo["server"]["casemapping"] != "ascii":
         raise NotImplementedByController(f"casemapping {ergo['server']['casemapping']}")
-    return {
+    settings: dict[str, Any] = {
         "server-name": "My.Little.Server",
         "network-name": "testnet",
         # A client that waits in vain goes on waiting until the server hangs up.
@@ -262,6 +262,9 @@ def _settings(ergo: Mapping[str, Any]) -> dict[str, Any]:
         "ping-timeout": 10,
         "drain-timeout": 1,
     }
+    if any((listener or {}).get("proxy") for listener in ergo["server"]["listeners"].values()):
+        settings["proxy-from"] = ["127.0.0.0/8"]
+    return settings
 
 
 def _toml(name: str, table: Mapping[str, Any]) -> Iterator[str]:
