@@ -29,7 +29,7 @@ most ``MAX_BUCKETS``; beyond, the host unheard for longest is forgotten, to its 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +42,7 @@ __all__ = [
     "MAX_BUFFERED",
     "RESERVED_DESCRIPTORS",
     "Admission",
+    "Buckets",
     "Host",
     "Limits",
     "Network",
@@ -168,6 +169,45 @@ def is_among(text: object, places: Iterable[Network | str]) -> bool:
     )
 
 
+class Buckets:
+    """A bucket of tokens for each key; at most `MAX_BUCKETS` of them are remembered."""
+
+    def __init__(self) -> None:
+        #: When each bucket will be full; those heard last are at the end.
+        self._full_at: dict[Hashable, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: Hashable, now: float, size: float, seconds: float) -> bool:
+        """
+        Take a token.
+
+        :param key: whose bucket; one that is not known is full.
+        :param now: the time in seconds.
+        :param size: how many tokens a bucket holds.
+        :param seconds: how long an empty one takes to fill.
+        :return: whether there was one; if not, nothing was taken.
+        """
+        full_at = max(self._full_at.get(key, now), now) + seconds / size
+        # Each token taken moves that time on; the bucket is empty when it is the whole time away. The
+        # margin is for what adding fractions loses, less than a token of any rate.
+        if full_at - now > seconds + 1e-6:
+            return False
+        self._full_at.pop(key, None)
+        self._full_at[key] = full_at
+        self._forget(now)
+        return True
+
+    def _forget(self, now: float) -> None:
+        # Two for each one that is added, so that the table shrinks; the one just added stays.
+        for _ in range(2):
+            oldest = next(iter(self._full_at))
+            if self._full_at[oldest] > now and len(self._full_at) <= MAX_BUCKETS:
+                return
+            del self._full_at[oldest]
+
+
 class Admission:
     """
     Judges connections, and counts those that are open.
@@ -181,8 +221,7 @@ class Admission:
         self._descriptors = descriptors
         self.open = 0
         self._hosts: dict[Host, int] = {}
-        #: When each host's bucket will be full; those heard last are at the end.
-        self._full_at: dict[Host, float] = {}
+        self._buckets = Buckets()
 
     @property
     def hosts(self) -> int:
@@ -192,7 +231,7 @@ class Admission:
     @property
     def buckets(self) -> int:
         """How many hosts' rates are remembered."""
-        return len(self._full_at)
+        return len(self._buckets)
 
     @property
     def capacity(self) -> int:
@@ -223,7 +262,8 @@ class Admission:
             return None
         if 0 < limits.max_connections_per_host <= self._hosts.get(host, 0):
             return Reason.HOST_FULL
-        if limits.connection_rate and not self._take_token(host, now):
+        rate = limits.connection_rate
+        if rate and not self._buckets.take(host, now, rate, _MINUTE):
             return Reason.RATE
         return None
 
@@ -232,26 +272,6 @@ class Admission:
         if any(address in network for network in limits.deny):
             return False
         return not limits.allow or any(address in network for network in limits.allow)
-
-    def _take_token(self, host: Host, now: float) -> bool:
-        rate = self.limits.connection_rate
-        full_at = max(self._full_at.get(host, now), now) + _MINUTE / rate
-        # Each token taken moves that time on; the bucket is empty when it is a minute away. The
-        # margin is for what adding fractions loses, less than a token of any rate.
-        if full_at - now > _MINUTE + 1e-6:
-            return False
-        self._full_at.pop(host, None)
-        self._full_at[host] = full_at
-        self._forget(now)
-        return True
-
-    def _forget(self, now: float) -> None:
-        # Two for each one that is added, so that the table shrinks; the one just added stays.
-        for _ in range(2):
-            oldest = next(iter(self._full_at))
-            if self._full_at[oldest] > now and len(self._full_at) <= MAX_BUCKETS:
-                return
-            del self._full_at[oldest]
 
     def enter(self, text: object) -> Host | None:
         """
