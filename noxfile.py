@@ -164,9 +164,11 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def interop(session: nox.Session) -> None:
-    """Real clients talk to the servers; installs Debian's packages if it may."""
-    packages = {"irssi": "irssi", "weechat-headless": "weechat-headless"}
-    missing = [package for program, package in packages.items() if shutil.which(program) is None]
+    """Real clients and a balancer talk to the servers; installs Debian's packages if it may."""
+    # Each is the name of a program and of its package.
+    wanted = ("irssi", "weechat-headless", "haproxy")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    missing = [one for one in wanted if shutil.which(one, path=path) is None]
     if missing:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             session.skip(f"install these first: {' '.join(missing)}")

@@ -318,6 +318,16 @@ class ComposeTests(EndToEnd):
         self.assertEqual(ports, {int(port) for port in re.findall(r"bind :(\d+)", text)})
         self.assertEqual(ports, {int(port) for port in re.findall(r"server \w+ \w+:(\d+)", text)})
 
+    def test_haproxy_says_whose_connections_they_are_and_is_believed(self) -> None:
+        text = (CONTAINER / "haproxy.cfg").read_text(encoding="utf-8")
+        servers = re.findall(r"^    server .*", text, re.MULTILINE)
+        self.assertEqual(len(SUBCOMMANDS), len([one for one in servers if "send-proxy-v2" in one]))
+        text = (CONTAINER / "compose.yaml").read_text(encoding="utf-8")
+        (address,) = re.findall(r"ipv4_address: (\S+)", text)
+        believed = dict(re.findall(r"(MYPROJECT\w*_PROXY_FROM): (\S+)", text))
+        prefixes = [name.upper().replace("-", "_") for name in SUBCOMMANDS]
+        self.assertEqual({f"{one}_PROXY_FROM": address for one in prefixes}, believed)
+
     def test_haproxy_in_front_of_the_echo_server(self) -> None:
         """All bytes come back through it, after a half-close as well."""
         haproxy = tool("haproxy", "haproxy")

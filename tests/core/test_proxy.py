@@ -386,6 +386,18 @@ class LimitTests(Case):
         seen = gate.statistics
         return seen.open, seen.hosts, seen.total
 
+    def test_check_in_version_1(self) -> None:
+        """A header that names the balancer itself is a check of its own, in whatever form it comes."""
+        own = format_v1(addresses("10.0.0.1"))
+        front = self.stand(max_connections_per_host=1)
+        dual = IPv6Address("TCP", "::ffff:10.0.0.1", 40000)
+        for balancer in (BALANCER, BALANCER, dual):
+            self.assertFalse(self.arrive(front, balancer, own).aborted)
+        self.assertEqual(0, front.gate.statistics.hosts)
+        neighbour = format_v1(addresses("10.0.0.2"))
+        said = [self.arrive(front, BALANCER, neighbour).aborted for _ in range(2)]
+        self.assertEqual([False, True], said)
+
     def test_rate(self) -> None:
         """So is it for how fast they come."""
         front = self.stand(connection_rate=2)

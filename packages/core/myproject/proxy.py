@@ -25,12 +25,14 @@ WAITING  the connection is lost within the header           counted and logged a
 WAITING  the connection is lost before a byte               DONE: a balancer that asks if we are there
 =======  =================================================  =============================================
 
-A connection without a client, ``LOCAL`` or ``UNKNOWN``, keeps the balancer's address. ``--allow`` and
-``--deny`` judge that as any other: a header that names nobody opens no door. It counts for no host.
+A connection without a client, ``LOCAL`` or ``UNKNOWN``, keeps the balancer's address; so does one whose
+header names the balancer itself, as its checks do in version 1. ``--allow`` and ``--deny`` judge that as
+any other: a header that names nobody opens no door. It counts for no host.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -152,8 +154,12 @@ class ProxyHeader(Protocol):
         self._stop_reading()
         waiting, self._waiting = cast("Connection", self._waiting), None
         transport: Any = self.transport
-        own = header.addresses is None
-        address = self._address if header.addresses is None else _show(transport, header.addresses)
+        address = self._address
+        own = True
+        if header.addresses is not None:
+            peer = address = _show(transport, header.addresses)
+            # A health check in version 1, which has no word for LOCAL.
+            own = is_among(getattr(self._address, "host", None), [ip_network(peer.host)])
         with self._gate.pass_on(waiting, len(header.rest), own=own):
             new = self._behind.buildProtocol(address)
             if new is None:
@@ -194,7 +200,7 @@ class ProxyHeader(Protocol):
             self._gate.give_up(waiting)
 
 
-def _show(transport: Any, addresses: Addresses) -> IAddress:
+def _show(transport: Any, addresses: Addresses) -> IPv4Address | IPv6Address:
     """
     Have a transport be the client's.
 
