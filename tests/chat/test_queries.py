@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat import state, whowas
+from myproject_chat.commands import COMMANDS
 from tests.chat.harness import EPOCH, Chat
 
 HOST = "192.168.1.1"
@@ -94,8 +96,57 @@ class WhoTests(SynchronousTestCase):
         self.assertEqual(["352", "315"], eve.codes("WHO b*"))
         self.assertEqual(["352", "315"], bo.codes("WHO b*"))
 
-    def test_nobody_is_an_operator_of_the_server(self) -> None:
-        self.assertEqual(["315"], Chat().join("al", "#a").codes("WHO #a o"))
+    def test_operators_and_bots_are_marked_and_operators_found_alone(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", "#a"), chat.join("bo", "#a")
+        chat.hush(al)
+        self.assertEqual(["315"], al.codes("WHO #a o"))
+        make_operator(chat, "bo")
+        bo.type("MODE bo +B")
+        lines = al.type("WHO #a o")
+        self.assertEqual(2, len(lines))
+        self.assertIn(" bo H*B :0 Bo Real", lines[0])
+
+    def test_operators_find_who_is_invisible_and_by_address(self) -> None:
+        chat = Chat()
+        op, _ = chat.join("op"), chat.join("bo").type("MODE bo +i")
+        chat.server.network.users[b"bo"].host = b"cloak"
+        self.assertEqual(["315"], op.codes("WHO b*"))
+        make_operator(chat, "op")
+        self.assertEqual(["352", "315"], op.codes("WHO b*"))
+        self.assertEqual(2, op.codes(f"WHO {HOST}").count("352"))
+
+
+class WhoxTests(SynchronousTestCase):
+    def test_each_field_in_its_place_whatever_the_order_asked_for(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", "#a"), chat.join("bo", "#a")
+        chat.server.network.users[b"bo"].account = b"Bob"
+        chat.hush(al)
+        chat.wait(3)
+        rest = f"~bo 255.255.255.255 {HOST} irc.example bo H 0 3 Bob n/a :Bo Real"
+        line = f":irc.example 354 al 12 #a {rest}"
+        for letters in ("tcuihsnfdlaor", "roaldfnshiuct"):
+            self.assertEqual(line, al.type(f"WHO bo %{letters},12")[0])
+        self.assertIn(f" 354 bo ~bo {HOST}", bo.type("WHO bo %ui")[0])
+
+    def test_what_is_not_asked_for_is_not_there(self) -> None:
+        al = Chat().join("al")
+        for words, shown in (
+            ("%na", "al 0"),
+            ("o%n", None),
+            ("%t,7", "7"),
+            ("%t,1234", "0"),
+            ("%t,x", "0"),
+        ):
+            lines = al.type(f"WHO al {words}")
+            expected = [] if shown is None else [f":irc.example 354 al {shown}"]
+            self.assertEqual(expected, lines[:-1])
+
+
+def make_operator(chat: Chat, nick: str) -> None:
+    """Make somebody an operator of the server."""
+    chat.server.network.set_mode(chat.server.network.users[nick.encode()], b"o", on=True)
 
 
 class WhoisTests(SynchronousTestCase):
@@ -136,6 +187,173 @@ class WhoisTests(SynchronousTestCase):
         self.assertNotIn("319", al.codes("WHOIS bo"))
         al.type("JOIN #a")
         self.assertIn("319", al.codes("WHOIS bo"))
+
+    def test_what_else_there_is_to_know(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al"), chat.join("bo")
+        bo.type("MODE bo +B")
+        make_operator(chat, "bo")
+        user = chat.server.network.users[b"bo"]
+        user.account = b"Bob"
+        session = bo.protocol.session
+        session.secure, session.fingerprint = True, b"ab" * 32
+        public = [
+            ":irc.example 313 al bo :is an operator of this server",
+            ":irc.example 330 al bo Bob :is logged in as",
+            ":irc.example 335 al bo :is a bot",
+            ":irc.example 671 al bo :is using a secure connection",
+        ]
+        self.assertEqual(public, al.type("WHOIS bo")[2:-2])
+        private = [
+            ":irc.example 379 bo bo :is using modes +Bo",
+            f":irc.example 338 bo bo {HOST} :is actually at",
+            f":irc.example 276 bo bo :has client certificate fingerprint {'ab' * 32}",
+        ]
+        self.assertEqual(private, bo.type("WHOIS bo")[-5:-2])
+
+    def test_operators_see_secret_channels(self) -> None:
+        chat = Chat()
+        op, bo = chat.join("op"), chat.join("bo", "#a")
+        bo.type("MODE #a +s")
+        make_operator(chat, "op")
+        self.assertIn("319", op.codes("WHOIS bo"))
+
+
+class WhowasTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.chat = Chat()
+        self.al = self.chat.join("al")
+        for _ in range(12):
+            self.chat.join("bo").vanish()
+
+    def test_the_last_come_first_and_ten_of_a_nick_are_remembered(self) -> None:
+        lines = self.al.type("WHOWAS BO,x")
+        self.assertEqual(f":irc.example 314 al bo ~bo {HOST} * :Bo Real", lines[0])
+        self.assertEqual(":irc.example 312 al bo irc.example :2001-09-09 01:46:40 UTC", lines[1])
+        self.assertEqual(10, len([line for line in lines if " 314 " in line]))
+        self.assertEqual(":irc.example 369 al BO :End of WHOWAS", lines[-1])
+
+    def test_a_count_bounds_them_if_it_is_one(self) -> None:
+        for count, expected in (
+            ("1", 1),
+            ("2", 2),
+            ("0", 10),
+            ("-1", 10),
+            ("x", 10),
+            ("9" * 99, 10),
+        ):
+            self.assertEqual(expected, self.al.codes(f"WHOWAS bo {count}").count("314"))
+
+    def test_who_takes_another_nick_was_somebody_too(self) -> None:
+        self.al.type("NICK el")
+        self.assertEqual(["314", "312", "369"], self.al.codes("WHOWAS al"))
+
+    def test_nobody_and_nothing(self) -> None:
+        self.assertEqual(["406", "369"], self.al.codes("WHOWAS ghost"))
+        self.assertEqual(["431"], self.al.codes("WHOWAS"))
+
+    def test_nicks_of_long_ago_are_forgotten(self) -> None:
+        self.patch(whowas, "_NICKS", 2)
+        for nick in ("cy", "dee"):
+            self.chat.join(nick).vanish()
+        self.assertEqual(2, len(self.chat.server.whowas))
+        self.assertEqual(["406", "369"], self.al.codes("WHOWAS bo"))
+
+
+class InformationTests(SynchronousTestCase):
+    def test_what_the_server_says_of_itself(self) -> None:
+        al = Chat(version=b"myproject-1").join("al")
+        for line, expected in (
+            ("TIME", [":irc.example 391 al irc.example :Sunday 2001-09-09 01:46:40 UTC"]),
+            (
+                "MAP",
+                [":irc.example 006 al :irc.example (1 users)", ":irc.example 007 al :End of MAP"],
+            ),
+            (
+                "INFO",
+                [
+                    ":irc.example 371 al :myproject-1, an IRC server on Twisted",
+                    ":irc.example 371 al :Running since 2001-09-09 01:46:40 UTC",
+                    ":irc.example 374 al :End of INFO",
+                ],
+            ),
+        ):
+            self.assertEqual(expected, al.type(line))
+        lines = al.type("VERSION")
+        self.assertEqual(":irc.example 351 al myproject-1 irc.example :", lines[0])
+        self.assertEqual({"005"}, {line.split()[1] for line in lines[1:]})
+        self.assertEqual(["364", "365"], al.codes("LINKS"))
+
+    def test_help_names_all_commands_and_knows_each(self) -> None:
+        al = Chat().join("al")
+        lines = al.type("HELP")
+        self.assertEqual(
+            ":irc.example 704 al * :Commands; HELP and the name of one says more", lines[0]
+        )
+        named = [name for line in lines[1:-1] for name in line.split(" :")[1].split()]
+        self.assertEqual(sorted(name.decode() for name in COMMANDS), named)
+        for name in named:
+            codes = al.codes(f"HELP {name.lower()}")
+            self.assertEqual(("704", "706", {"705"}), (codes[0], codes[-1], set(codes[1:-1])))
+        self.assertEqual(al.type("HELP PRIVMSG"), al.type("HELPOP PRIVMSG"))
+        self.assertEqual([":irc.example 524 al x :There is no help on that"], al.type("HELP x"))
+
+
+class UserModeTests(SynchronousTestCase):
+    def test_operator_is_not_for_oneself_to_be_but_to_cease_to_be(self) -> None:
+        chat = Chat()
+        al = chat.join("al")
+        self.assertEqual([], al.type("MODE al +os"))
+        make_operator(chat, "al")
+        self.assertEqual([f":al!~al@{HOST} MODE al +sw"], al.type("MODE al +sw"))
+        self.assertEqual([f":al!~al@{HOST} MODE al -os"], al.type("MODE al -o"))
+        self.assertEqual([":irc.example 221 al +w"], al.type("MODE al"))
+
+    def test_a_bots_messages_say_so(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al", caps="message-tags"), chat.join("bo")
+        bo.type("MODE bo +B", "PRIVMSG al :beep")
+        self.assertRegex(al.read()[0], "^@msgid=[^;]+;bot :bo!")
+
+    def test_who_wants_no_ctcp_gets_none_but_actions(self) -> None:
+        chat = Chat()
+        al, bo = chat.join("al"), chat.join("bo")
+        bo.type("MODE bo +T")
+        self.assertEqual(["531"], al.codes("PRIVMSG bo :\1VERSION\1"))
+        self.assertEqual([], bo.read())
+        al.type("PRIVMSG bo :\1ACTION waves\1")
+        self.assertEqual(1, len(bo.read()))
+
+    def test_who_wants_accounts_only_hears_those_it_accepts_or_wrote_to(self) -> None:
+        chat = Chat()
+        al, bo, cy = chat.join("al"), chat.join("bo"), chat.join("cy")
+        bo.type("MODE bo +R")
+        self.assertEqual(["477"], al.codes("PRIVMSG bo :hi"))
+        self.assertEqual([], al.codes("NOTICE bo :hi"))
+        self.assertEqual([], bo.codes("ACCEPT al,-cy,-ghost"))
+        al.type("PRIVMSG bo :hi")
+        self.assertEqual(1, len(bo.read()))
+        self.assertEqual(
+            [":irc.example 281 bo :al", ":irc.example 282 bo :End of ACCEPT"], bo.type("ACCEPT *")
+        )
+        bo.type("ACCEPT -al", "PRIVMSG cy :hello")
+        self.assertEqual(["477"], al.codes("PRIVMSG bo :hi"))
+        cy.type("PRIVMSG bo :hello yourself")
+        chat.server.network.users[b"al"].account = b"al"
+        al.type("PRIVMSG bo :hi")
+        self.assertEqual(2, len(bo.read()))
+        self.assertEqual(["401"], bo.codes("ACCEPT ghost"))
+
+    def test_there_is_an_end_to_whom_one_accepts_and_the_gone_make_room(self) -> None:
+        self.patch(state, "MAX_ACCEPTED", 2)
+        chat = Chat()
+        bo, first = chat.join("bo"), chat.join("first")
+        for nick in ("second", "third"):
+            chat.join(nick)
+        self.assertEqual(["456"], bo.codes("ACCEPT first,second,third"))
+        first.vanish()
+        self.assertEqual([], bo.codes("ACCEPT third"))
+        self.assertEqual(":irc.example 281 bo :second third", bo.type("ACCEPT *")[0])
 
 
 class IsonTests(SynchronousTestCase):

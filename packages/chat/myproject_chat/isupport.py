@@ -60,6 +60,7 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
     tokens = [
         b"ACCOUNTEXTBAN=" + ACCOUNT,
         b"AWAYLEN=%d" % AWAY_LENGTH,
+        b"BOT=B",
         b"CASEMAPPING=ascii",
         b"CHANLIMIT=#:%d" % settings.max_channels,
         b"CHANMODES=" + b",".join(types),
@@ -83,5 +84,6 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
         b"TOPICLEN=%d" % TOPIC_LENGTH,
         b"USERLEN=%d" % USER_LENGTH,
         b"UTF8ONLY",
+        b"WHOX",
     ]
     return [tokens[i : i + _TOKENS_PER_LINE] for i in range(0, len(tokens), _TOKENS_PER_LINE)]

@@ -26,6 +26,7 @@ __all__ = [
     "MAX_CHANGES",
     "NEEDED_LEVELS",
     "OPERATOR",
+    "OPERATORS_USER_MODES",
     "PREFIXES",
     "USER_MODES",
     "VOICE",
@@ -56,7 +57,11 @@ LEVELS_OF_SIGNS: Mapping[bytes, int] = MappingProxyType(
 NEEDED_LEVELS: Mapping[bytes, int] = MappingProxyType(
     {b"q": _FOUNDER, b"a": _FOUNDER, b"o": OPERATOR, b"h": OPERATOR, b"v": HALF_OPERATOR}
 )
-USER_MODES = b"i"
+# B bot, R only accounts may write to me, T no CTCP, i invisible, o operator of the server, s told of what goes on,
+# w told of WALLOPS.
+USER_MODES = b"BRTiosw"
+# Those of operators of the server.
+OPERATORS_USER_MODES = b"os"
 # How many changes with a parameter one MODE may have; the rest is ignored. InspIRCd's default.
 MAX_CHANGES = 20
 

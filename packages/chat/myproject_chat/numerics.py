@@ -12,14 +12,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 __all__ = [
+    "ERR_ACCEPTFULL",
     "ERR_ALREADYREGISTERED",
     "ERR_BADCHANNELKEY",
     "ERR_BANLISTFULL",
     "ERR_BANNEDFROMCHAN",
     "ERR_CANNOTSENDTOCHAN",
+    "ERR_CANNOTSENDTOUSER",
     "ERR_CHANNELISFULL",
     "ERR_CHANOPRIVSNEEDED",
     "ERR_ERRONEUSNICKNAME",
+    "ERR_HELPNOTFOUND",
     "ERR_INPUTTOOLONG",
     "ERR_INVALIDCAPCMD",
     "ERR_INVALIDMODEPARAM",
@@ -46,26 +49,37 @@ __all__ = [
     "ERR_USERNOTINCHANNEL",
     "ERR_USERONCHANNEL",
     "ERR_USERSDONTMATCH",
+    "ERR_WASNOSUCHNICK",
+    "RPL_ACCEPTLIST",
     "RPL_AWAY",
     "RPL_BANLIST",
     "RPL_CHANNELMODEIS",
     "RPL_CREATED",
     "RPL_CREATIONTIME",
+    "RPL_ENDOFACCEPT",
     "RPL_ENDOFBANLIST",
     "RPL_ENDOFEXCEPTLIST",
+    "RPL_ENDOFHELP",
+    "RPL_ENDOFINFO",
     "RPL_ENDOFINVEXLIST",
     "RPL_ENDOFINVITELIST",
+    "RPL_ENDOFLINKS",
     "RPL_ENDOFMOTD",
     "RPL_ENDOFNAMES",
     "RPL_ENDOFWHO",
     "RPL_ENDOFWHOIS",
+    "RPL_ENDOFWHOWAS",
     "RPL_EXCEPTLIST",
     "RPL_GLOBALUSERS",
+    "RPL_HELPSTART",
+    "RPL_HELPTXT",
+    "RPL_INFO",
     "RPL_INVEXLIST",
     "RPL_INVITELIST",
     "RPL_INVITING",
     "RPL_ISON",
     "RPL_ISUPPORT",
+    "RPL_LINKS",
     "RPL_LIST",
     "RPL_LISTEND",
     "RPL_LISTSTART",
@@ -75,23 +89,36 @@ __all__ = [
     "RPL_LUSERME",
     "RPL_LUSEROP",
     "RPL_LUSERUNKNOWN",
+    "RPL_MAP",
+    "RPL_MAPEND",
     "RPL_MOTD",
     "RPL_MOTDSTART",
     "RPL_MYINFO",
     "RPL_NAMREPLY",
     "RPL_NOTOPIC",
     "RPL_NOWAWAY",
+    "RPL_TIME",
     "RPL_TOPIC",
     "RPL_TOPICWHOTIME",
     "RPL_UMODEIS",
     "RPL_UNAWAY",
     "RPL_USERHOST",
+    "RPL_VERSION",
     "RPL_WELCOME",
+    "RPL_WHOISACCOUNT",
+    "RPL_WHOISACTUALLY",
+    "RPL_WHOISBOT",
+    "RPL_WHOISCERTFP",
     "RPL_WHOISCHANNELS",
     "RPL_WHOISIDLE",
+    "RPL_WHOISMODES",
+    "RPL_WHOISOPERATOR",
+    "RPL_WHOISSECURE",
     "RPL_WHOISSERVER",
     "RPL_WHOISUSER",
     "RPL_WHOREPLY",
+    "RPL_WHOSPCRPL",
+    "RPL_WHOWASUSER",
     "RPL_YOURHOST",
     "Numeric",
 ]
@@ -114,6 +141,8 @@ RPL_YOURHOST = Numeric(b"002")
 RPL_CREATED = Numeric(b"003")
 RPL_MYINFO = Numeric(b"004")
 RPL_ISUPPORT = Numeric(b"005", b"are supported by this server")
+RPL_MAP = Numeric(b"006")
+RPL_MAPEND = Numeric(b"007", b"End of MAP")
 RPL_UMODEIS = Numeric(b"221")
 RPL_LUSERCLIENT = Numeric(b"251")
 RPL_LUSEROP = Numeric(b"252", b"operators online")
@@ -122,6 +151,9 @@ RPL_LUSERCHANNELS = Numeric(b"254", b"channels formed")
 RPL_LUSERME = Numeric(b"255")
 RPL_LOCALUSERS = Numeric(b"265")
 RPL_GLOBALUSERS = Numeric(b"266")
+RPL_WHOISCERTFP = Numeric(b"276")
+RPL_ACCEPTLIST = Numeric(b"281")
+RPL_ENDOFACCEPT = Numeric(b"282", b"End of ACCEPT")
 RPL_AWAY = Numeric(b"301")
 RPL_USERHOST = Numeric(b"302")
 RPL_ISON = Numeric(b"303")
@@ -129,6 +161,8 @@ RPL_UNAWAY = Numeric(b"305", b"You are no longer marked as being away")
 RPL_NOWAWAY = Numeric(b"306", b"You are now marked as being away")
 RPL_WHOISUSER = Numeric(b"311")
 RPL_WHOISSERVER = Numeric(b"312")
+RPL_WHOISOPERATOR = Numeric(b"313", b"is an operator of this server")
+RPL_WHOWASUSER = Numeric(b"314")
 RPL_ENDOFWHO = Numeric(b"315", b"End of WHO")
 RPL_WHOISIDLE = Numeric(b"317", b"seconds idle, signon time")
 RPL_ENDOFWHOIS = Numeric(b"318", b"End of WHOIS")
@@ -138,28 +172,41 @@ RPL_LIST = Numeric(b"322")
 RPL_LISTEND = Numeric(b"323", b"End of the list")
 RPL_CHANNELMODEIS = Numeric(b"324")
 RPL_CREATIONTIME = Numeric(b"329")
+RPL_WHOISACCOUNT = Numeric(b"330", b"is logged in as")
 RPL_NOTOPIC = Numeric(b"331", b"No topic is set")
 RPL_TOPIC = Numeric(b"332")
 RPL_TOPICWHOTIME = Numeric(b"333")
+RPL_WHOISBOT = Numeric(b"335", b"is a bot")
 RPL_INVITELIST = Numeric(b"336")
 RPL_ENDOFINVITELIST = Numeric(b"337", b"End of your invitations")
+RPL_WHOISACTUALLY = Numeric(b"338", b"is actually at")
 RPL_INVITING = Numeric(b"341")
 RPL_INVEXLIST = Numeric(b"346")
 RPL_ENDOFINVEXLIST = Numeric(b"347", b"End of the invitation exception list")
 RPL_EXCEPTLIST = Numeric(b"348")
 RPL_ENDOFEXCEPTLIST = Numeric(b"349", b"End of the exception list")
+RPL_VERSION = Numeric(b"351")
 RPL_WHOREPLY = Numeric(b"352")
 RPL_NAMREPLY = Numeric(b"353")
+RPL_WHOSPCRPL = Numeric(b"354")
+RPL_LINKS = Numeric(b"364")
+RPL_ENDOFLINKS = Numeric(b"365", b"End of LINKS")
 RPL_ENDOFNAMES = Numeric(b"366", b"End of NAMES")
 RPL_BANLIST = Numeric(b"367")
 RPL_ENDOFBANLIST = Numeric(b"368", b"End of the ban list")
+RPL_ENDOFWHOWAS = Numeric(b"369", b"End of WHOWAS")
+RPL_INFO = Numeric(b"371")
 RPL_MOTD = Numeric(b"372")
+RPL_ENDOFINFO = Numeric(b"374", b"End of INFO")
 RPL_MOTDSTART = Numeric(b"375")
 RPL_ENDOFMOTD = Numeric(b"376", b"End of the message of the day")
+RPL_WHOISMODES = Numeric(b"379")
+RPL_TIME = Numeric(b"391")
 ERR_NOSUCHNICK = Numeric(b"401", b"No such nick")
 ERR_NOSUCHCHANNEL = Numeric(b"403", b"No such channel")
 ERR_CANNOTSENDTOCHAN = Numeric(b"404", b"Cannot send to channel")
 ERR_TOOMANYCHANNELS = Numeric(b"405", b"You are in too many channels")
+ERR_WASNOSUCHNICK = Numeric(b"406", b"Nobody had that nickname lately")
 ERR_TOOMANYTARGETS = Numeric(b"407", b"Too many targets")
 ERR_NOORIGIN = Numeric(b"409", b"No origin given")
 ERR_INVALIDCAPCMD = Numeric(b"410", b"No such CAP subcommand")
@@ -175,6 +222,7 @@ ERR_USERNOTINCHANNEL = Numeric(b"441", b"They are not on that channel")
 ERR_NOTONCHANNEL = Numeric(b"442", b"You are not on that channel")
 ERR_USERONCHANNEL = Numeric(b"443", b"is on that channel already")
 ERR_NOTREGISTERED = Numeric(b"451", b"You have not registered: send NICK and USER first")
+ERR_ACCEPTFULL = Numeric(b"456", b"You accept as many as you can")
 ERR_NEEDMOREPARAMS = Numeric(b"461", b"Not enough parameters")
 ERR_ALREADYREGISTERED = Numeric(b"462", b"You are registered already")
 ERR_INVALIDUSERNAME = Numeric(b"468", b"That user name is not allowed")
@@ -189,4 +237,10 @@ ERR_BANLISTFULL = Numeric(b"478", b"The ban list is full")
 ERR_CHANOPRIVSNEEDED = Numeric(b"482", b"You are not a channel operator")
 ERR_UMODEUNKNOWNFLAG = Numeric(b"501", b"Unknown user mode")
 ERR_USERSDONTMATCH = Numeric(b"502", b"You cannot see or change another user's modes")
+ERR_HELPNOTFOUND = Numeric(b"524", b"There is no help on that")
+RPL_WHOISSECURE = Numeric(b"671", b"is using a secure connection")
+ERR_CANNOTSENDTOUSER = Numeric(b"531", b"They take no such message")
 ERR_INVALIDMODEPARAM = Numeric(b"696")
+RPL_HELPSTART = Numeric(b"704")
+RPL_HELPTXT = Numeric(b"705")
+RPL_ENDOFHELP = Numeric(b"706", b"End of HELP")

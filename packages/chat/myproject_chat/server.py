@@ -24,6 +24,7 @@ from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
 from myproject_chat.timers import Wheel
+from myproject_chat.whowas import Whowas
 
 if TYPE_CHECKING:
     from myproject_chat.commands.registry import Command
@@ -44,6 +45,8 @@ class Server:
     :ivar name: the server's name.
     :ivar offered: the capabilities that a client may ask for, with their values.
     :ivar network: who is there, and where.
+    :ivar whowas: who was there.
+    :ivar registered: how many of the sessions have registered.
     :ivar sessions: those that are not closed, in the order in which they came.
     :ivar wheel: when each of them is looked at next.
     :ivar turn: how many turns have been flushed.
@@ -66,6 +69,8 @@ class Server:
         self.name = settings.server_name
         self.offered = offered(settings)
         self.network = Network()
+        self.whowas = Whowas()
+        self.registered = 0
         self.sessions: dict[Session, None] = {}
         self.wheel: Wheel[Session] = Wheel()
         self.turn = 0
@@ -210,6 +215,8 @@ class Server:
         :param text: its last parameter, or None.
         :param tags: what those who negotiated message-tags get, escaped and joined.
         """
+        if b"B" in user.modes:
+            tags = b"bot;" + tags if tags else b"bot"
         return Outgoing(
             self.wall,
             user.source,
@@ -250,12 +257,14 @@ class Server:
         del self.sessions[session]
         if user is None:
             return
+        self.registered -= 1
         user.receivers.remove(session)
         if user.receivers:
             return
         if self._shutting_down:
             self.network.remove(user)
             return
+        self.whowas.remember(user, int(self.wall()))
         peers = list(self.network.peers(user))
         message = self.message(user, b"QUIT", text=reason)
         self.network.remove(user)

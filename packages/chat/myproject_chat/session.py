@@ -514,6 +514,7 @@ class Session:
         :param user: the user, who is in the network.
         """
         user.receivers.append(self)
+        self.server.registered += 1
         self.user = user
         self.state = State.REGISTERED
         self.server.wheel.put(self, self._heard + self.server.settings.ping_interval)

@@ -21,13 +21,18 @@ from myproject_chat.channel import Channel
 from myproject_chat.names import fold
 from myproject_chat.numerics import Numeric
 
-__all__ = ["Network", "Receiver", "User"]
+__all__ = ["MAX_ACCEPTED", "Network", "Receiver", "User"]
+
+# As many as InspIRCd's callerid allows by default twice over; each is a name in a set.
+MAX_ACCEPTED = 64
 
 
 class Receiver(Protocol):
     """One of a user's clients: where what is said to the user goes."""
 
     capabilities: int
+    secure: bool
+    fingerprint: bytes | None
 
     def queue(self, line: bytes) -> None:
         """Append a line, with its CR LF, to what this client will be sent."""
@@ -57,12 +62,14 @@ class User:
     :ivar channels: where the user is.
     :ivar invited: the channels that have invited the user.
     :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
+    :ivar accepted: who may write to the user although mode ``R`` would not have it.
     :ivar away: why the user is away, or None.
     :ivar since: when registration was complete, in seconds since 1970.
     :ivar spoke: when the user last said something, in seconds since 1970.
     """
 
     __slots__ = (
+        "accepted",
         "account",
         "address",
         "away",
@@ -98,6 +105,7 @@ class User:
         self.channels: set[Channel] = set()
         self.invited: set[Channel] = set()
         self.modes: set[bytes] = set()
+        self.accepted: set[User] = set()
         self.away: bytes | None = None
         self.since = self.spoke = since
         self.rename(nick)
@@ -110,6 +118,22 @@ class User:
         """
         self.nick = nick
         self.source = b"%b!%b@%b" % (nick, self.user_name, self.host)
+
+    def accept(self, other: User, network: Network) -> bool:
+        """
+        Let somebody write to the user, whatever mode ``R`` says.
+
+        :param other: whom.
+        :param network: by which it is known who is still there; the others are forgotten.
+        :return: whether there was room for one more.
+        """
+        if other not in self.accepted:
+            if len(self.accepted) >= MAX_ACCEPTED:
+                self.accepted = {one for one in self.accepted if network.user(one.nick) is one}
+            if len(self.accepted) >= MAX_ACCEPTED:
+                return False
+            self.accepted.add(other)
+        return True
 
     @property
     def real_source(self) -> bytes:

@@ -12,15 +12,17 @@ from types import MappingProxyType
 
 from myproject_chat.commands.capabilities import CAPABILITY
 from myproject_chat.commands.channels import CHANNELS
+from myproject_chat.commands.information import INFORMATION
 from myproject_chat.commands.listing import LISTING
 from myproject_chat.commands.messages import MESSAGES
 from myproject_chat.commands.moderation import MODERATION
 from myproject_chat.commands.modes import MODES
-from myproject_chat.commands.queries import QUERIES
 from myproject_chat.commands.registration import REGISTRATION
 from myproject_chat.commands.registry import Command
 from myproject_chat.commands.renaming import RENAMING
 from myproject_chat.commands.users import USERS
+from myproject_chat.commands.who import WHO
+from myproject_chat.commands.whois import WHOIS
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -30,14 +32,16 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
         for family in (
             CAPABILITY,
             CHANNELS,
+            INFORMATION,
             LISTING,
             MESSAGES,
             MODERATION,
             MODES,
-            QUERIES,
             REGISTRATION,
             RENAMING,
             USERS,
+            WHO,
+            WHOIS,
         )
         for name, command in family.items()
     }

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from myproject_chat.session import Session
     from myproject_chat.state import User
 
-__all__ = ["joined_channel", "may_change", "names", "visible_channel", "visible_user"]
+__all__ = [
+    "is_operator",
+    "joined_channel",
+    "may_change",
+    "names",
+    "visible_channel",
+    "visible_user",
+]
 
 
 def names(param: bytes) -> Iterator[bytes]:
@@ -44,6 +51,11 @@ def visible_user(session: Session, nick: bytes) -> User | None:
     if user is None:
         session.reply(ERR_NOSUCHNICK, nick)
     return user
+
+
+def is_operator(user: User) -> bool:
+    """Say whether a user is an operator of the server: user mode ``o``."""
+    return b"o" in user.modes
 
 
 def joined_channel(session: Session, user: User, name: bytes) -> Channel | None:

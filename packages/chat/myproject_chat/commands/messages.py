@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.capability import ECHO_MESSAGE, MESSAGE_TAGS
 from myproject_chat.channel import Speech
-from myproject_chat.commands.lookup import names
+from myproject_chat.commands.lookup import is_operator, names
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast
 from myproject_chat.modes import HALF_OPERATOR, LEVELS_OF_SIGNS
 from myproject_chat.numerics import (
     ERR_CANNOTSENDTOCHAN,
+    ERR_CANNOTSENDTOUSER,
     ERR_NEEDREGGEDNICK,
     ERR_NORECIPIENT,
     ERR_NOSUCHCHANNEL,
@@ -129,11 +130,28 @@ def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
     if receiver is None:
         _complain(session, said.verb, ERR_NOSUCHNICK, target)
         return
+    refusal = _refusal(user, receiver, said)
+    if refusal is not None:
+        _complain(session, said.verb, refusal, receiver.nick)
+        return
+    # Who writes to somebody may be answered, whatever one's own mode R says.
+    user.accept(receiver, session.server.network)
     if receiver.away is not None and said.verb == b"PRIVMSG":
         session.reply(RPL_AWAY, receiver.nick, text=receiver.away)
     # Who speaks to oneself gets two: the message, and with echo-message its echo, which alone has
     # a label (labeled-response, "Messages sent to self").
     _deliver(session, user, receiver.nick, said, (receiver,))
+
+
+def _refusal(user: User, receiver: User, said: _Said) -> Numeric | None:
+    """Say why somebody does not want a message, if so: user modes R and T."""
+    if receiver is user or is_operator(user):
+        return None
+    if b"T" in receiver.modes and said.is_ctcp:
+        return ERR_CANNOTSENDTOUSER
+    if b"R" in receiver.modes and user.account is None and user not in receiver.accepted:
+        return ERR_NEEDREGGEDNICK
+    return None
 
 
 def _deliver(

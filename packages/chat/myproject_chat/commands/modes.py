@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.commands.lookup import may_change, visible_channel, visible_user
 from myproject_chat.commands.registry import Table
+from myproject_chat.commands.usermodes import user_mode
 from myproject_chat.delivery import broadcast
 from myproject_chat.extbans import read_mask
 from myproject_chat.modes import (
@@ -25,7 +26,6 @@ from myproject_chat.modes import (
     NEEDED_LEVELS,
     OPERATOR,
     PREFIXES,
-    USER_MODES,
     ModeChange,
     format_changes,
     level_of,
@@ -34,10 +34,8 @@ from myproject_chat.modes import (
 from myproject_chat.numerics import (
     ERR_BANLISTFULL,
     ERR_INVALIDMODEPARAM,
-    ERR_UMODEUNKNOWNFLAG,
     ERR_UNKNOWNMODE,
     ERR_USERNOTINCHANNEL,
-    ERR_USERSDONTMATCH,
     RPL_BANLIST,
     RPL_CHANNELMODEIS,
     RPL_CREATIONTIME,
@@ -46,7 +44,6 @@ from myproject_chat.numerics import (
     RPL_ENDOFINVEXLIST,
     RPL_EXCEPTLIST,
     RPL_INVEXLIST,
-    RPL_UMODEIS,
 )
 
 if TYPE_CHECKING:
@@ -88,12 +85,7 @@ def mode(session: Session, user: User, message: Message) -> None:
         else:
             _change(session, user, channel, read_changes(rest[0], rest[1:]))
     elif (other := visible_user(session, target)) is not None:
-        if other is not user:
-            session.reply(ERR_USERSDONTMATCH)
-        elif not rest:
-            session.reply(RPL_UMODEIS, b"+" + b"".join(sorted(user.modes)))
-        else:
-            _change_user(session, user, rest[0])
+        user_mode(session, user, other, rest[0] if rest else None)
 
 
 def _show(session: Session, user: User, channel: Channel) -> None:
@@ -289,18 +281,3 @@ def _refuse(session: Session, channel: Channel, change: ModeChange, text: bytes)
     # A key is a secret, even one that will not do.
     shown = b"*" if change.letter == CHANNEL_KEY else change.param or b"*"
     session.reply(ERR_INVALIDMODEPARAM, channel.name, change.letter, shown, text=text)
-
-
-def _change_user(session: Session, user: User, letters: bytes) -> None:
-    done = []
-    unknown = False
-    for change in read_changes(letters, ()):
-        if change.letter not in USER_MODES:
-            unknown = True
-        elif session.server.network.set_mode(user, change.letter, on=change.adding):
-            done.append(change)
-    for params in format_changes(done, _ROOM):
-        news = session.server.message(user, b"MODE", (user.nick, *params))
-        broadcast((user,), news)
-    if unknown:
-        session.reply(ERR_UMODEUNKNOWNFLAG)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myproject_chat.commands.queries import send_lusers, send_motd
+from myproject_chat.commands.information import send_isupport, send_lusers, send_motd
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
-from myproject_chat.isupport import my_info, tokens_by_line
+from myproject_chat.isupport import my_info
 from myproject_chat.names import USER_LENGTH, fold, is_nick, is_user_name
 from myproject_chat.numerics import (
     ERR_ALREADYREGISTERED,
@@ -27,7 +27,6 @@ from myproject_chat.numerics import (
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
     RPL_CREATED,
-    RPL_ISUPPORT,
     RPL_MYINFO,
     RPL_WELCOME,
     RPL_YOURHOST,
@@ -77,6 +76,7 @@ def _rename(session: Session, user: User, wanted: bytes) -> None:
     if wanted == user.nick:
         return
     change = session.server.message(user, b"NICK", (wanted,))
+    session.server.whowas.remember(user, int(session.server.wall()))
     session.server.network.rename(user, wanted)
     broadcast((user, *session.server.network.peers(user)), change)
 
@@ -135,8 +135,7 @@ def _welcome(session: Session, user: User) -> None:
         text=started.strftime("This server was started %Y-%m-%d at %H:%M:%S UTC").encode("ascii"),
     )
     session.reply(RPL_MYINFO, *my_info(server.settings))
-    for tokens in tokens_by_line(server.settings):
-        session.reply(RPL_ISUPPORT, *tokens)
+    send_isupport(session)
     send_lusers(session)
     send_motd(session)
 

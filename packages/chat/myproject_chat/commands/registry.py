@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from inspect import getdoc
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from myproject_chat.wire import Message
@@ -24,18 +25,21 @@ class Command(NamedTuple):
     :ivar params: the fewest parameters; with fewer the client gets 461.
     :ivar registered: whether it needs registration; without, the client gets 451.
     :ivar run: does it.
+    :ivar help: what it does, for HELP.
     """
 
     params: int
     registered: bool
     run: Callable[[Session, Message], Outcome]
+    help: str = ""
 
 
 class Table(dict[bytes, Command]):
     """
     The commands of one family, by their names in capitals.
 
-    A family's module makes one and fills it with the decorators below. A function may be an
+    A family's module makes one and fills it with the decorators below; the function's docstring is
+    what HELP says of the command. A function may be an
     ``async def`` that awaits Deferreds: the session's other lines wait until it is done.
     """
 
@@ -52,7 +56,7 @@ class Table(dict[bytes, Command]):
         def register(
             run: Callable[[Session, Message], Outcome],
         ) -> Callable[[Session, Message], Outcome]:
-            self[name] = Command(params, False, run)
+            self[name] = Command(params, False, run, getdoc(run) or "")
             return run
 
         return register
@@ -76,7 +80,7 @@ class Table(dict[bytes, Command]):
                 # The session has answered 451 to those who have none.
                 return function(session, cast("User", session.user), message)
 
-            self[name] = Command(params, True, run)
+            self[name] = Command(params, True, run, getdoc(function) or "")
             return function
 
         return register

@@ -1,5 +1,5 @@
 """
-What users say of themselves: AWAY SETNAME.
+What users say of themselves, and to whom they listen: AWAY SETNAME ACCEPT.
 
 Sources: RFC 2812 section 4.1, https://ircv3.net/specs/extensions/away-notify,
 https://ircv3.net/specs/extensions/setname.
@@ -10,9 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myproject_chat.capability import AWAY_NOTIFY, SETNAME
+from myproject_chat.commands.lookup import names, visible_user
 from myproject_chat.commands.registry import Table
-from myproject_chat.delivery import broadcast
-from myproject_chat.numerics import RPL_NOWAWAY, RPL_UNAWAY
+from myproject_chat.delivery import broadcast, pack
+from myproject_chat.numerics import (
+    ERR_ACCEPTFULL,
+    RPL_ACCEPTLIST,
+    RPL_ENDOFACCEPT,
+    RPL_NOWAWAY,
+    RPL_UNAWAY,
+)
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
@@ -27,6 +34,8 @@ USERS = Table()
 # InspIRCd's defaults are 200 and 128.
 AWAY_LENGTH = 200
 REAL_NAME_LENGTH = 128
+# What 281 can take behind a nick, whatever the names.
+_ROOM = 350
 
 
 @USERS.registered(b"AWAY")
@@ -39,6 +48,27 @@ def away(session: Session, user: User, message: Message) -> None:
         peers = session.server.network.peers(user)
         news = session.server.message(user, b"AWAY", text=user.away)
         broadcast(peers, news, needs=AWAY_NOTIFY)
+
+
+@USERS.registered(b"ACCEPT", params=1)
+def accept(session: Session, user: User, message: Message) -> None:
+    """Let those write to one who are not logged in, although user mode R is set; ``*`` lists them."""
+    network = session.server.network
+    for name in names(message.params[0]):
+        if name == b"*":
+            there = (one.nick for one in user.accepted if network.user(one.nick) is one)
+            for line in pack(sorted(there), _ROOM):
+                session.reply(RPL_ACCEPTLIST, text=line)
+            session.reply(RPL_ENDOFACCEPT)
+        elif name.startswith(b"-"):
+            unwanted = network.user(name[1:])
+            if unwanted is not None:
+                user.accepted.discard(unwanted)
+        else:
+            other = visible_user(session, name)
+            if other is not None and not user.accept(other, network):
+                session.reply(ERR_ACCEPTFULL)
+                return
 
 
 @USERS.registered(b"SETNAME", params=1)

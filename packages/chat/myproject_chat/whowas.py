@@ -1,0 +1,78 @@
+"""
+Those who were here: a bounded memory of users who quit or took another nick.
+
+Source: RFC 2812 section 3.6.3.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from myproject_chat.names import fold
+
+if TYPE_CHECKING:
+    from myproject_chat.state import User
+
+__all__ = ["FormerUser", "Whowas"]
+
+# InspIRCd remembers 3 days, or 5,000 nicks with 10 users each; these are about a megabyte.
+_NICKS = 5000
+_USERS_OF_A_NICK = 10
+
+
+class FormerUser(NamedTuple):
+    """
+    Somebody who had a nick.
+
+    :ivar nick: the nick.
+    :ivar user_name: the user name.
+    :ivar host: what others saw of where the user was.
+    :ivar real_name: free words.
+    :ivar account: the account, or None.
+    :ivar when: until when, in seconds since 1970.
+    """
+
+    nick: bytes
+    user_name: bytes
+    host: bytes
+    real_name: bytes
+    account: bytes | None
+    when: int
+
+
+class Whowas:
+    """What is remembered, by nick; those that were longest ago are forgotten first."""
+
+    __slots__ = ("_by_nick",)
+
+    def __init__(self) -> None:
+        self._by_nick: OrderedDict[bytes, deque[FormerUser]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._by_nick)
+
+    def remember(self, user: User, now: int) -> None:
+        """
+        Note that a user gives up its nick.
+
+        :param user: the user, as it is now.
+        :param now: seconds since 1970.
+        """
+        key = fold(user.nick)
+        former = FormerUser(user.nick, user.user_name, user.host, user.real_name, user.account, now)
+        self._by_nick.setdefault(key, deque(maxlen=_USERS_OF_A_NICK)).appendleft(former)
+        self._by_nick.move_to_end(key)
+        if len(self._by_nick) > _NICKS:
+            self._by_nick.popitem(last=False)
+
+    def of(self, nick: bytes, count: int | None = None) -> Iterator[FormerUser]:
+        """
+        Give those who had a nick, the last first.
+
+        :param nick: the nick, whatever its case.
+        :param count: how many at most; None for all.
+        """
+        return islice(self._by_nick.get(fold(nick), ()), count)
