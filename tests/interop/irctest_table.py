@@ -159,7 +159,7 @@ def _run(checkout: Path, expression: str, words: Sequence[str], report: Path) ->
     command = [sys.executable, "-m", "pytest", "-m", expression]
     command += ["--controller", "irctest_controller", "--junitxml", str(report), "-q", "--tb=short"]
     # A test waits for ever for a reply that does not come. The slowest takes 10 seconds.
-    command += ["--timeout=60", "--numprocesses", str(os.cpu_count()), "-p", "no:cacheprovider"]
+    command += ["--timeout=40", "--numprocesses", str(os.cpu_count()), "-p", "no:cacheprovider"]
     environ = {**os.environ, "PYTHONPATH": str(_FOLDER)}
     if not any((checkout / word.partition("::")[0]).exists() for word in words):
         command.append("irctest/server_tests")
