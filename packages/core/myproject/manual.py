@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from myproject.options import Options, nearest
 from myproject.optiontable import Row, Subcommand, find_subcommands
-from myproject.settings import ANY_TEXT, Setting
+from myproject.settings import ANY_TEXT, Field, Setting, TableSetting
 
 __all__ = ["main", "manual_page", "page_name"]
 
@@ -91,6 +91,28 @@ def _option(row: Row, options: type[Options]) -> Iterable[str]:
     yield _line(_sentence(row.help))
     if row.long in options.settings:
         yield from map(_line, _setting_notes(options.settings[row.long], options.tapname))
+
+
+def _tables(options: type[Options]) -> Iterable[str]:
+    """The tables that only the file can have, with their fields."""
+    for _, setting in sorted(options.settings.items()):
+        if isinstance(setting, TableSetting):
+            times = " Any number of times." if setting.many else ""
+            yield f".SS {_escape(setting.heading(options.tapname))}"
+            yield _line(_sentence(setting.help) + times)
+            yield from _listed((_bold(one.name), _field(one)) for one in setting.fields)
+
+
+def _field(field: Field) -> str:
+    default = f"Default: {_bold(field.default) if field.default else 'none'}."
+    notes = [
+        _sentence(field.help),
+        f"Give {_escape(field.allowed)}.",
+        "It has to be given." if field.required else default,
+    ]
+    if field.restart:
+        notes.append("A change needs a restart.")
+    return " ".join(notes)
 
 
 def _sentence(text: str) -> str:
@@ -178,6 +200,7 @@ def manual_page(subcommand: Subcommand) -> str:
             for one in settings
             if one.in_file
         ),
+        *_tables(subcommand.options),
         ".SH EXIT STATUS",
         *_listed(
             [

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -200,6 +201,14 @@ class Options(_Declared):
         path(help="The authorities, one of which must have signed a client's certificate.")
     )
 
+    # What is served there, and why a number means the loopback: myproject.health.
+    metrics = ports(
+        None,
+        help="Where to serve /metrics for Prometheus, /healthz and /readyz: a port number (of 127.0.0.1"
+        " alone), or an endpoint description; may be repeated.",
+        short="",
+    )
+
     log_level = choice(
         "info",
         ["debug", "info", "warn", "error", "critical"],
@@ -248,10 +257,12 @@ class Options(_Declared):
         ]
         if not tables:
             return shown
-        return (
-            f"{shown}In the file only, see the reference (docs/reference/settings.md, or python -m"
-            f" myproject man {self.tapname}): {', '.join(tables)}\n"
+        said = (
+            f"In the file only, see the reference or python -m myproject man {self.tapname}:"
+            f" {', '.join(tables)}."
         )
+        lines = textwrap.wrap(said, width or 80, break_on_hyphens=False, break_long_words=False)
+        return "\n".join([shown.rstrip("\n"), *lines, ""])
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse words that are not options: a subcommand takes none unless it overrides this."""
@@ -337,14 +348,14 @@ class Options(_Declared):
         """
         Refuse a setting, saying where its value came from.
 
-        :param name: the setting's name, as in the file; of a table, its field may follow a dot.
+        :param name: the setting's name, as in the file; of a table, its field's path may follow.
         :param problem: what is wrong, a clause.
         :param remedy: what to do, a clause that begins with a verb.
         :raises SettingError: always.
         """
-        table, _, _ = name.partition(".")
-        isolated = isinstance(self.settings[table], TableSetting)
-        shown = f"{self.tapname}.{name}" if isolated else f"--{name}"
+        table = name.partition(".")[0].partition("[")[0]
+        in_table = isinstance(self.settings[table], TableSetting)
+        shown = f"{self.tapname}.{name}" if in_table else f"--{name}"
         raise SettingError(shown, self.sources[table], problem, remedy)
 
     def _candidates(self, name: str, table: Mapping[str, object], where: str) -> tuple[object, str]:

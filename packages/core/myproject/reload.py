@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,11 @@ class ReloadService(Service):
         self._folder = Path.cwd()
         #: What runs, by the setting's name: of those that cannot change, the value at the start.
         self._running = dict(options)
+        #: Reloads that were applied, and those that were refused, since this was made.
+        self.applied = 0
+        self.refused = 0
+        #: When one was applied last, in Unix time; None before the first.
+        self.last_applied: float | None = None
         self._previous: Any = None
         self._installed = False
 
@@ -137,14 +143,20 @@ class ReloadService(Service):
         if self._notify is not None:
             self._notify.reloading()
         try:
-            return self._reload()
+            done = self._reload()
         except Exception:
             # A bug, or a subclass's: what runs is to run on.
             self._log.failure("{name}: the reload failed", name=self.options.tapname)
-            return False
+            done = False
         finally:
             if self._notify is not None:
                 self._notify.ready()
+        if done:
+            self.applied += 1
+            self.last_applied = time.time()
+        else:
+            self.refused += 1
+        return done
 
     def _reload(self) -> bool:
         name = self.options.tapname
@@ -154,8 +166,17 @@ class ReloadService(Service):
             return self._keep(str(mistake))
         except OSError as failure:
             return self._keep(f"{self._folder}: {why(failure)}; give it back")
-        changed = {key for key in again.settings if again[key] != self._running[key]}
-        live = frozenset(key for key in changed if again.settings[key].reloadable)
+        fixed: list[str] = []
+        for key, setting in again.settings.items():
+            value, waiting = setting.merge(self._running[key], again[key])
+            fixed += waiting
+            if setting.reloadable:
+                again[key] = value
+        live = frozenset(
+            key
+            for key, setting in again.settings.items()
+            if setting.reloadable and again[key] != self._running[key]
+        )
         if not self._apply(again, live):
             return False
         self.options = again
@@ -165,11 +186,11 @@ class ReloadService(Service):
             name=name,
             changed=f"changed: {', '.join(sorted(live))}" if live else "no setting has changed",
         )
-        if fixed := sorted(changed - live):
+        if fixed:
             self._log.warn(
                 "{name}: not changed, as that needs a restart: {fixed}",
                 name=name,
-                fixed=", ".join(fixed),
+                fixed=", ".join(sorted(fixed)),
             )
         return True
 
