@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from subprocess import run
 from sys import executable
 
@@ -23,7 +24,8 @@ def options(**environ: str) -> Options:
 class OptionsTests(SynchronousTestCase):
     def test_the_defaults_are_those_of_the_server(self) -> None:
         self.assertEqual(("6667",), options().port)
-        self.assertEqual(Settings(version=VERSION), makeFactory(options()).server.settings)
+        expected = Settings(version=VERSION, state=str(Path.cwd() / "myproject-chat.sqlite"))
+        self.assertEqual(expected, makeFactory(options()).server.settings)
 
     def test_every_setting_reaches_the_server(self) -> None:
         made = makeFactory(
@@ -36,6 +38,7 @@ class OptionsTests(SynchronousTestCase):
                 PING_TIMEOUT="9",
                 SENDQ="20000",
                 MAX_CHANNELS="3",
+                STATE=":memory:",
             )
         )
         self.assertEqual(

@@ -1,8 +1,28 @@
-"""What an operator can choose, in the form in which the server uses it: frozen, and in bytes."""
+"""
+What an operator can choose, in the form in which the server uses it: frozen, in bytes where lines are made.
+
+The tables of the configuration file are structures, which :mod:`myproject_chat.configuration` describes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from myproject_chat.configuration import (
+    Accounts,
+    Channels,
+    Cloak,
+    Fakelag,
+    History,
+    Limits,
+    Operator,
+    Sts,
+    Throttle,
+    Webirc,
+    WebSocket,
+)
 
 __all__ = ["Settings"]
 
@@ -15,19 +35,38 @@ class Settings:
     :ivar server_name: its name on the network, a word with a dot in it.
     :ivar version: what it says of itself, a word.
     :ivar network_name: the network's name, a word.
+    :ivar description: what the server is, UTF-8; LINKS and WHOIS show it.
     :ivar motd: the message of the day, UTF-8, any number of lines; empty for none.
+    :ivar admin: up to three lines that ADMIN answers with, UTF-8.
+    :ivar password: what PASS has to give before a client may register; empty for nothing.
+    :ivar state: the path of the SQLite file, or ``:memory:``.
     :ivar greeting_delay: seconds of silence after which a new connection is told what this is.
     :ivar registration_timeout: seconds in which a connection has to register.
     :ivar ping_interval: seconds of silence after which a client is sent PING.
     :ivar ping_timeout: seconds that it then has to say anything at all.
     :ivar sendq: bytes that may wait for one client; over that it is disconnected.
     :ivar max_channels: channels that one user may be in.
+    :ivar limits: how long and how many.
+    :ivar throttle: what one host may do in a while.
+    :ivar fakelag: how fast lines are obeyed.
+    :ivar accounts: who may have an account, and what it gives.
+    :ivar history: what is kept of what was said.
+    :ivar channels: how channels begin.
+    :ivar cloak: what others see of addresses.
+    :ivar sts: whether clients are told to come back over TLS.
+    :ivar websocket: IRC over WebSocket.
+    :ivar operators: those who may OPER.
+    :ivar gateways: those who may WEBIRC.
     """
 
     server_name: bytes = b"irc.example"
     version: bytes = b"myproject"
     network_name: bytes = b"myproject"
+    description: bytes = b"an IRC server"
     motd: bytes = b""
+    admin: tuple[bytes, ...] = ()
+    password: bytes = b""
+    state: str = ":memory:"
     # irssi and WeeChat send CAP within milliseconds; a person looks at an empty screen this long.
     greeting_delay: float = 5.0
     # InspIRCd gives 90 s by default; a client asks its user for nothing meanwhile.
@@ -38,3 +77,54 @@ class Settings:
     # InspIRCd's hard limit (hardsendq). A reply to WHO of a channel of 10,000 has about that size.
     sendq: int = 1 << 20
     max_channels: int = 100
+    limits: Limits = field(default_factory=Limits)
+    throttle: Throttle = field(default_factory=Throttle)
+    fakelag: Fakelag = field(default_factory=Fakelag)
+    accounts: Accounts = field(default_factory=Accounts)
+    history: History = field(default_factory=History)
+    channels: Channels = field(default_factory=Channels)
+    cloak: Cloak = field(default_factory=Cloak)
+    sts: Sts = field(default_factory=Sts)
+    websocket: WebSocket = field(default_factory=WebSocket)
+    operators: tuple[Operator, ...] = ()
+    gateways: tuple[Webirc, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], version: bytes = version) -> Self:
+        """
+        Make settings of options: at the start, and for each reload.
+
+        :param options: validated ones, by the names that they have in the file.
+        :param version: what the server says of itself.
+        """
+        return cls(
+            server_name=options["server-name"].encode("ascii"),
+            version=version,
+            network_name=options["network-name"].encode("ascii"),
+            description=_utf8(options["description"]),
+            motd=_utf8(options["motd"]),
+            admin=tuple(map(_utf8, options["admin"])),
+            password=_utf8(options["password"]),
+            state=options["state"],
+            registration_timeout=options["registration-timeout"],
+            ping_interval=options["ping-interval"],
+            ping_timeout=options["ping-timeout"],
+            sendq=options["sendq"],
+            max_channels=options["max-channels"],
+            limits=options["limits"],
+            throttle=options["throttle"],
+            fakelag=options["fakelag"],
+            accounts=options["accounts"],
+            history=options["history"],
+            channels=options["channels"],
+            cloak=options["cloak"],
+            sts=options["sts"],
+            websocket=options["websocket"],
+            operators=options["operator"],
+            gateways=options["webirc"],
+        )
+
+
+def _utf8(text: str) -> bytes:
+    # Words of a command line that are not UTF-8 hold what only Python understands.
+    return text.encode("utf-8", "replace")
