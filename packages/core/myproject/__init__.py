@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from myproject.errors import CannotStart, MyprojectError, SettingError
     from myproject.frontdoor import MyFactory
-    from myproject.interfaces import IDrainable, IFactoryMaker, IHasServices
+    from myproject.interfaces import IDrainable, IFactoryMaker, IHasMetrics, IHasServices
     from myproject.maker import FactoryServiceMaker
     from myproject.options import Options
     from myproject.settings import (
@@ -42,6 +42,7 @@ __all__ = [
     "FactoryServiceMaker",
     "IDrainable",
     "IFactoryMaker",
+    "IHasMetrics",
     "IHasServices",
     "MyFactory",
     "MyprojectError",
@@ -64,6 +65,7 @@ _HOME = {
     "FactoryServiceMaker": "maker",
     "IDrainable": "interfaces",
     "IFactoryMaker": "interfaces",
+    "IHasMetrics": "interfaces",
     "IHasServices": "interfaces",
     "MyFactory": "frontdoor",
     "MyprojectError": "errors",

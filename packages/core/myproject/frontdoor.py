@@ -36,7 +36,7 @@ on a socket our side is closed first, and the rest is read and dropped for a mom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
@@ -46,11 +46,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from myproject.handover import abort, hand_over
-from myproject.interfaces import IDrainable, IHasServices
+from myproject.interfaces import IDrainable, IHasMetrics, IHasServices
 from myproject.nameline import HELP, NAME_LIMIT, Asked, NameLine, TooLong, check_name
 from myproject.offers import choose_offers
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
     from twisted.application.service import IService
     from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
     from twisted.python.failure import Failure
@@ -176,7 +177,7 @@ class FrontDoor(Protocol):
             self._timer.cancel()
 
 
-@implementer(IHasServices)
+@implementer(IHasServices, IHasMetrics)
 class MyFactory(Factory):
     """
     The factory of the front door, for the core, or for any endpoint or ``internet.TCPServer``.
@@ -238,6 +239,15 @@ class MyFactory(Factory):
             if provider is not None:
                 found.extend(provider.services())
         return found
+
+    def metrics(self) -> Iterator[Metric]:
+        """What those behind the door have to tell, each with its name as the label ``offered``."""
+        from myproject.families import labelled
+
+        for name, factory in self.offered.values():
+            provider = cast("IHasMetrics | None", IHasMetrics(factory, None))
+            for family in provider.metrics() if provider is not None else ():
+                yield labelled(family, offered=name)
 
     def buildProtocol(self, addr: IAddress | None) -> FrontDoor:  # type: ignore[override]
         """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python import usage
 from zope.interface import Attribute, Interface
 
-__all__ = ["IDrainable", "IFactoryMaker", "IHasServices", "IReloadable"]
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+__all__ = ["IDrainable", "IFactoryMaker", "IHasMetrics", "IHasServices", "IReloadable"]
 
 
 class IDrainable(Interface):
@@ -49,6 +52,18 @@ class IFactoryMaker(Interface):
         Make the factory. Opens no file, socket, thread or database.
 
         :param options: an instance of ``options``, validated.
+        """
+
+
+class IHasMetrics(Interface):
+    """A factory that has something to tell Prometheus beside what the core tells of every service."""
+
+    def metrics() -> Iterable[Metric]:
+        """
+        Say how things stand: at each scrape, in the reactor's thread, so with no more than a glance.
+
+        :return: prometheus_client's metric families, which may be made here or collected from
+            metrics that the factory keeps. Each sample gets the label ``service``.
         """
 
 

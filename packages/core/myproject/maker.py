@@ -106,6 +106,7 @@ class FactoryServiceMaker:
                 drain_timeout=options.drain_timeout,
                 tls=self._tls(options),
                 tls_descriptions=options.tls_port,
+                metrics=options.metrics,
             )
         except CannotStart as refusal:
             refusal.report()

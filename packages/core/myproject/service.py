@@ -14,6 +14,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Generator, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from twisted.application.service import MultiService, Service
@@ -34,10 +35,25 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
     from twisted.internet.protocol import DatagramProtocol
 
+    from myproject.health import HealthService
     from myproject.options import Options
     from myproject.tls import TLSService, TLSSettings
 
-__all__ = ["DatagramService", "FactoryService", "PortsService", "TLSPortsService"]
+__all__ = [
+    "DatagramService",
+    "FactoryService",
+    "PortsService",
+    "State",
+    "TLSPortsService",
+]
+
+
+class State(Enum):
+    """How a service is, as those are told who send connections to it."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
 
 
 class _BoundService(Service):
@@ -137,10 +153,13 @@ class _BoundService(Service):
 
         :return: fires with whether all are open; with False if they were closed before that.
         """
-        waiting = defer.DeferredList(self._opening)
-        return waiting.addCallback(
-            lambda _: self._bound and len(self.ports) >= len(self.descriptions)
-        )
+        return defer.DeferredList(self._opening).addCallback(lambda _: self.is_open)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all ports are open now."""
+        opened = self._bound and all(one.called for one in self._opening)
+        return opened and len(self.ports) >= len(self.descriptions)
 
     def _close(self) -> defer.Deferred[Any]:
         self._bound = False
@@ -255,6 +274,7 @@ class FactoryService(MultiService):
     :param drain_timeout: seconds that connections have to end when the service stops.
     :param tls: what TLS needs to know; may be None if nothing listens for TLS.
     :param tls_descriptions: where to listen for TLS.
+    :param metrics: where to serve metrics and health, of this and of what it hosts; nowhere by default.
     """
 
     _log = Logger()
@@ -270,13 +290,26 @@ class FactoryService(MultiService):
         drain_timeout: float = DRAIN_TIMEOUT,
         tls: TLSSettings | None = None,
         tls_descriptions: Sequence[str] = (),
+        metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.setName(name)
         self.factory = factory
+        self._stopping = False
         #: Tells the service manager. It starts first and stops last: a drain has signs of life too.
         self.notify = NotifyService(lambda: len(self.gate), reactor)
         self.notify.setServiceParent(self)
+        #: Says what Prometheus wants to know, and to others whether we are ready: to the last, so it starts
+        #: early and stops late as well. None if nobody asks.
+        self.health: HealthService | None = None
+        if metrics:
+            from myproject.health import HealthService
+            from myproject.metrics import Metrics
+
+            measured = Metrics(self, reactor)
+            self.health = HealthService(metrics, measured.collect, lambda: measured.state, reactor)
+            measured.setServiceParent(self.health)
+            self.health.setServiceParent(self)
         provider = cast("IHasServices | None", IHasServices(factory, None))
         for beside in provider.services() if provider is not None else ():
             beside.setServiceParent(self)
@@ -297,6 +330,14 @@ class FactoryService(MultiService):
             self.tls.setServiceParent(self)
             TLSPortsService(self.tls, self.gate, tls_descriptions, reactor).setServiceParent(self)
 
+    @property
+    def state(self) -> State:
+        """How this service is, whatever it hosts."""
+        if self._stopping:
+            return State.DRAINING
+        opened = all(one.is_open for one in self if isinstance(one, _BoundService))
+        return State.READY if self.running and opened else State.STARTING
+
     def privilegedStartService(self) -> None:
         """
         Do what needs the rights that the process started with.
@@ -316,6 +357,7 @@ class FactoryService(MultiService):
         :raises CannotStart: after it said why on standard error and in the log.
         """
         self.gate.open()
+        self._stopping = False
         self._hurried = False
         try:
             super().startService()
@@ -376,6 +418,7 @@ class FactoryService(MultiService):
         :return: fires when all have stopped.
         """
         Service.stopService(self)
+        self._stopping = True
         self.notify.stopping()
         # UDP ports are closed with the others: a successor of this process will want them.
         services = list(reversed(list(self)))
@@ -387,7 +430,9 @@ class FactoryService(MultiService):
             yield self._drained()
             self.gate.end()
         for service in services:
-            if service.running and not isinstance(service, _BoundService):
+            # The health page is bound while privileged, too.
+            begun = service.running or service is self.health
+            if begun and not isinstance(service, _BoundService):
                 yield from self._stop(service)
         if self._end is not None:
             self._end.forget()
