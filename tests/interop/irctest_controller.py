@@ -20,7 +20,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 from irctest import patma  # type: ignore[import-not-found]
 from irctest.basecontrollers import (  # type: ignore[import-not-found]
@@ -33,12 +33,17 @@ from irctest.specifications import (  # type: ignore[import-not-found]
     OptionalBehaviors,
 )
 
-from myproject_chat.tap import Options
+from myproject_chat.configuration import Privilege
 
 __all__ = ["MyprojectController", "get_irctest_controller_class"]
 
 _SUBCOMMAND: Final = "myproject-chat"
 _HERE: Final = "127.0.0.1"
+_NETWORK: Final = "127.0.0.0/8"
+# "operpassword", hashed as cheaply as argon2 can.
+_OPERPASSWORD: Final = (
+    "$argon2id$v=19$m=8,t=1,p=1$aXJjdGVzdC1vcGVydXNlcg$CFvuBwhpQbioRCBC0JzJPgq5LYH2wBHP2CEPiKIELpQ"
+)
 
 # Most of what the suite knows how to alter for one test is written in Ergo's words. This is as much
 # of Ergo's configuration as tests alter; `_translate` says the same in ours.
@@ -66,9 +71,12 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         OptionalBehaviors.NON_UTF8_MESSAGE,
     }
     isupport: Final[Mapping[str, Any]] = {
+        "ACCOUNTEXTBAN": patma.ANYSTR,
         "BOT": "B",
         "CASEMAPPING": "ascii",
         "ELIST": "CMNTU",
+        "EXCEPTS": patma.ANYOPTSTR,
+        "EXTBAN": patma.ANYSTR,
         "INVEX": patma.ANYOPTSTR,
         "MONITOR": patma.ANYSTR,
         "MSGREFTYPES": "msgid,timestamp",
@@ -108,9 +116,7 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         ergo["server"]["listeners"][f"{_HERE}:{port}"] = None
         if self.test_config.ergo_config is not None:
             self.test_config.ergo_config(ergo)
-        settings = _settings(ergo)
-        if websocket_port is not None and "websocket" not in Options.settings:
-            raise NotImplementedByController("WebSocket")
+        settings = _settings(ergo, self.test_config)
         self.hostname, self.port = hostname, port
         self.create_config()
         listen = f"tcp:{port}:interface={_HERE}"
@@ -157,9 +163,7 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
             )
 
     def _write(self) -> None:
-        # What is still to come is left out.
-        known = {name: value for name, value in self._settings.items() if name in Options.settings}
-        text = "\n".join(_toml(_SUBCOMMAND, known))
+        text = "\n".join(_toml(_SUBCOMMAND, self._settings))
         (self.directory / "server.toml").write_text(text + "\n")
 
     @property
@@ -238,7 +242,7 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         :param case: the test.
         :param config: all of it, in Ergo's words.
         """
-        self._settings.update(_settings(config))
+        self._settings.update(_settings(config, self.test_config))
         self._write()
         name = "operator_for_rehash"
         case.connectClient(nick=name, name=name)
@@ -249,21 +253,43 @@ class MyprojectController(BaseServerController, DirectoryBasedController):  # ty
         case.assertDisconnected(name)
 
 
-def _settings(ergo: Mapping[str, Any]) -> dict[str, Any]:
-    """What every test's server is told, and what this test asks for in Ergo's words."""
+def _settings(ergo: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+    """What every test's server is told, and what this test asks for, some of it in Ergo's words."""
     if ergo["server"]["casemapping"] != "ascii":
         raise NotImplementedByController(f"casemapping {ergo['server']['casemapping']}")
+    if ergo["accounts"]["default-user-modes"]:
+        raise NotImplementedByController("user modes that everyone begins with")
+    if wanted.account_registration_requires_email:
+        raise NotImplementedByController("verification by mail")
     settings: dict[str, Any] = {
         "server-name": "My.Little.Server",
         "network-name": "testnet",
+        "description": "test server",
         # A client that waits in vain goes on waiting until the server hangs up.
         "registration-timeout": 20,
         "ping-interval": 20,
         "ping-timeout": 10,
         "drain-timeout": 1,
+        "throttle": {"exempt": [_NETWORK]},
+        "fakelag": {"exempt": [_NETWORK]},
+        "accounts": {
+            "before-connect": wanted.account_registration_before_connect,
+            "always-on": ergo["accounts"]["multiclient"]["always-on"],
+            # The suite's shortest password has three letters.
+            "password-length": 1,
+            # As cheap as they can be: a test logs in several times.
+            "hash": {"time": 1, "memory": 8, "iterations": 4096},
+        },
+        "operator": [
+            {
+                "name": "operuser",
+                "password-hash": _OPERPASSWORD,
+                "privileges": sorted(get_args(Privilege)),
+            }
+        ],
     }
     if any((listener or {}).get("proxy") for listener in ergo["server"]["listeners"].values()):
-        settings["proxy-from"] = ["127.0.0.0/8"]
+        settings["proxy-from"] = [_NETWORK]
     return settings
 
 
