@@ -73,9 +73,13 @@ class PasswordTests(SynchronousTestCase):
             self.assertRaises(ValueError, hash_password, password, CHEAP)
 
     def test_the_form_in_which_it_was_typed_does_not_matter(self) -> None:
-        made = self.successResultOf(self.passwords.credentials("caf\u00e9".encode()))
-        typed = "cafe\u0301".encode()
-        self.assertTrue(self.successResultOf(self.passwords.verify(made.encoded, typed)))
+        forms = ("caf\u00e9".encode(), "cafe\u0301".encode())
+        for chosen in forms:
+            made = self.successResultOf(self.passwords.credentials(chosen))
+            operators = hash_password(chosen, CHEAP)
+            for typed in forms:
+                for encoded in (made.encoded, operators):
+                    self.assertTrue(self.successResultOf(self.passwords.verify(encoded, typed)))
 
     def test_nobodys_password_is_wrong(self) -> None:
         for password in (b"x", bytes(16), bytes(32)):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scramp import ScramClient  # type: ignore[import-untyped]
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat import sasl
 from myproject_chat.sasl import (
     CHUNK,
     MAX_RESPONSE,
@@ -174,7 +176,7 @@ class PlainTests(SynchronousTestCase):
     def test_talking_while_the_password_is_checked(self) -> None:
         exchange = started(b"PLAIN")
         send(exchange, b"\0alice\0sesame")
-        self.assertEqual(MALFORMED, exchange.receive(b"+"))
+        self.assertEqual(MALFORMED, send(exchange, b"\0alice\0sesame"))
         self.assertIsNone(exchange.checked(b"alice"))
 
     def test_answers_that_nobody_asked_for_are_bugs(self) -> None:
@@ -234,6 +236,12 @@ class ScramTests(SynchronousTestCase):
         _, _, wrong = self.conversation("Sesame")
         _, _, unknown = self.conversation("sesame", known=False)
         self.assertEqual([REFUSED] * 2, [wrong, unknown])
+
+    def test_no_proof_is_good_enough_for_an_unknown_account(self) -> None:
+        """Not even one that fits what was made up for it."""
+        with patch.object(sasl, "fake_credentials", return_value=CREDENTIALS):
+            _, _, step = self.conversation("sesame", known=False)
+        self.assertEqual(REFUSED, step)
 
     def test_an_unknown_account_is_answered_as_a_known_one_and_always_the_same(self) -> None:
         def asked(*, known: bool) -> list[bytes]:
