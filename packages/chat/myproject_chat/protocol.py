@@ -9,7 +9,7 @@ the session keeps what is said, as far as its sendq allows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.error import ConnectionDone
@@ -18,12 +18,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myproject.interfaces import IDrainable
+from myproject.interfaces import IDrainable, IHasMetrics
 from myproject_chat.commands import COMMANDS
 from myproject_chat.server import Server
 from myproject_chat.settings import Settings
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from myproject_chat.session import Session
@@ -117,6 +118,7 @@ class ChatProtocol(Protocol):
         """The connection is gone; `connectionLost` follows and says so to the session."""
 
 
+@implementer(IHasMetrics)
 class ChatFactory(Factory):
     """
     An IRC server: one `Server`, and a `ChatProtocol` for each connection.
@@ -153,6 +155,13 @@ class ChatFactory(Factory):
 
     def _now(self) -> float:
         return self.clock.seconds()
+
+    def metrics(self) -> Iterator[Metric]:
+        """Tell Prometheus of users, channels and messages."""
+        # Who does not serve metrics is spared the import.
+        from myproject_chat.metrics import chat_metrics
+
+        return chat_metrics(self.server)
 
     def stopFactory(self) -> None:
         """Say goodbye to everybody: the last port has closed. Nothing here waits for it to arrive."""

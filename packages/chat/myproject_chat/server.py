@@ -240,6 +240,11 @@ class Server:
         self._batches += 1
         return b"%x" % self._batches
 
+    @property
+    def messages(self) -> int:
+        """How many messages have had a name from `new_message_id`."""
+        return self._messages
+
     def new_message_id(self) -> bytes:
         """Give a name for a message that no other has, of this run or one before."""
         self._messages += 1
