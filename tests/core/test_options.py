@@ -249,6 +249,10 @@ class MistakeTests(OptionsCase):
     def test_a_file_that_is_not_toml_is_a_mistake(self) -> None:
         self.assertIn("is not TOML: ", self.mistake(file="[shout-it\n"))
 
+    def test_a_file_that_the_parser_gives_up_on_is_a_mistake(self) -> None:
+        for value in ("9" * 5000, "[" * 5000):
+            self.assertIn("is not TOML: ", self.mistake(file=f"[shout-it]\nwidth = {value}\n"))
+
     def test_a_file_that_is_not_text_is_a_mistake(self) -> None:
         name = self.mktemp()
         Path(name).write_bytes(b"\xff\xfe\x00")

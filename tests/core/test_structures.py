@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Meta
 from twisted.trial.unittest import SynchronousTestCase
@@ -97,7 +98,7 @@ class Person(Structure, frozen=True):
         Annotated[str, Meta(pattern=r"^\$x\$", description="A hash.", extra={"secret": True})]
         | None
     ) = None
-    call: Annotated[tuple[Call, ...], told("Their calls.")] = ()
+    call: Annotated[tuple[Call, ...], told("Their calls.")] = msgspec.field(default_factory=tuple)
 
 
 class Shout(Options):
@@ -362,6 +363,8 @@ people = st.lists(
 
 
 class RoundTripTests(ShoutCase):
+    @example(Limits(), Echoes(fade=math.inf), ())
+    @example(Limits(), Echoes(fade=1e300), ())
     @given(limits, echoes, people)
     def test_what_print_config_prints_reads_the_same(
         self, some: Limits, walls: Echoes, person: tuple[Person, ...]

@@ -65,7 +65,8 @@ class Options(myproject.Options):
         text(
             "",
             secret=True,
-            help="What clients have to give with PASS before they may connect; empty for nothing.",
+            help="What clients have to give with PASS before they may connect; empty for nothing. Better in"
+            " the file: other users of the machine see the command line.",
         )
     )
     # In the folder that twistd is started in, as its own pidfile and log are: systemd's WorkingDirectory

@@ -401,7 +401,8 @@ class Options(_Declared):
         except OSError as error:
             words = (error.strerror or type(error).__name__).lower()
             self.refuse("config", f"{file}: {words}", "name a file that can be read")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Beside its own error and that of UTF-8, tomllib lets pass what int() and the stack have to say.
+        except (ValueError, RecursionError) as error:
             words = " ".join(str(error).split())
             self.refuse("config", f"{file} is not TOML: {words}", "mend that line")
         self._check_tables(file, document)

@@ -118,11 +118,15 @@ def toml_text(value: Scalar | list[Scalar]) -> str:
     """
     Write a value in TOML.
 
-    JSON's notation is TOML's for everything that settings have, once its escapes are kept
+    JSON's notation is TOML's for everything that settings have but for infinity, once its escapes are kept
     to those that TOML knows: no surrogate pairs, and DEL escaped.
 
     :param value: the value.
     """
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_text, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

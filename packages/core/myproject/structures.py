@@ -294,7 +294,8 @@ def _plain(value: Any) -> Any:
     """A field's value as TOML has it."""
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    if isinstance(value, float) and value.is_integer():
+    # Thirty seconds are 30; but what is beyond 64 bits is no integer of TOML's.
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value if isinstance(value, Scalar) else str(value)
 
