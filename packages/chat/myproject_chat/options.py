@@ -7,7 +7,6 @@ from typing import Final
 
 import myproject
 from myproject import Setting, integer, path, ports, seconds, strings, text
-from myproject.listening import check_description
 from myproject.settings import Kind, reloadable
 from myproject.structures import structure, structures
 from myproject_chat import configuration
@@ -208,6 +207,9 @@ class Options(myproject.Options):
         self.sources["motd"] = str(self.motd_file)
 
     def _check_together(self) -> None:
+        # Imported here: it brings Twisted's endpoints, of which --help has no need.
+        from myproject.listening import check_description
+
         if self.sts.enabled and not self.tls_port:
             self.refuse(
                 "sts",
