@@ -111,7 +111,8 @@ class ProxyFactory:
             if not even a header can be waited for.
         """
         host = getattr(addr, "host", None)
-        if not is_among(host, self.gate.limits.proxy_from):
+        places = self.gate.limits.proxy_from
+        if not places or not is_among(host, places):
             return self.wrappedFactory.buildProtocol(addr)
         return ProxyHeader(self, addr) if self.gate.has_room(host) else None
 
