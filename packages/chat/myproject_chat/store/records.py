@@ -1,0 +1,231 @@
+"""
+What outlives the process, in the form in which it is handed about: frozen, bytes where lines are made.
+
+Names are kept as they were given and compared folded; times of history are milliseconds since 1970, all
+others seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Account",
+    "Credentials",
+    "Entry",
+    "Loaded",
+    "Marker",
+    "Metadata",
+    "NetworkBan",
+    "RegisteredChannel",
+    "StoredMask",
+    "conversation",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """
+    What a password is checked with by SCRAM-SHA-256, apart from its argon2id hash.
+
+    :ivar salt: the salt.
+    :ivar iterations: how often it was hashed.
+    :ivar stored_key: RFC 5802's StoredKey.
+    :ivar server_key: RFC 5802's ServerKey.
+    """
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    An account.
+
+    :ivar name: its name, a nick.
+    :ivar created: when it was registered.
+    :ivar password: the argon2id hash in PHC's form; None if only a certificate logs in.
+    :ivar scram: the credentials of SCRAM-SHA-256, or None.
+    :ivar fingerprints: the SHA-256 of certificates that log in by EXTERNAL, in hex.
+    :ivar email: what was given at registration; empty for none.
+    :ivar verified: whether it may be used.
+    :ivar settings: what its owner chose, by name; which there are is for the accounts to say.
+    """
+
+    name: bytes
+    created: int
+    password: str | None = None
+    scram: Credentials | None = None
+    fingerprints: tuple[bytes, ...] = ()
+    email: bytes = b""
+    verified: bool = True
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMask:
+    """
+    An entry of a channel's list.
+
+    :ivar letter: ``b``, ``e`` or ``I``.
+    :ivar mask: the mask.
+    :ivar setter: who set it.
+    :ivar when: when.
+    """
+
+    letter: bytes
+    mask: bytes
+    setter: bytes
+    when: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredChannel:
+    """
+    A channel that is kept.
+
+    :ivar name: its name.
+    :ivar founder: the account whose it is.
+    :ivar registered: when it was registered.
+    :ivar created: when it was made.
+    :ivar topic: its topic, who set it and when; or None.
+    :ivar flags: the letters of its modes that take no parameter.
+    :ivar key: mode ``k``, or None.
+    :ivar limit: mode ``l``, or None.
+    :ivar forward: mode ``f``, or None.
+    :ivar masks: its lists.
+    :ivar ranks: the rank that accounts are given when they join, by the folded account.
+    """
+
+    name: bytes
+    founder: bytes
+    registered: int
+    created: int
+    topic: tuple[bytes, bytes, int] | None = None
+    flags: bytes = b""
+    key: bytes | None = None
+    limit: int | None = None
+    forward: bytes | None = None
+    masks: tuple[StoredMask, ...] = ()
+    ranks: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkBan:
+    """
+    A ban of the whole server.
+
+    :ivar kind: ``kline`` for a mask ``user@host``, ``dline`` for an address or network.
+    :ivar mask: whom.
+    :ivar setter: who set it.
+    :ivar reason: why, for those whom it hits.
+    :ivar created: when.
+    :ivar expires: until when; None for ever.
+    """
+
+    kind: str
+    mask: bytes
+    setter: bytes
+    reason: bytes
+    created: int
+    expires: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    One thing that was said or happened.
+
+    :ivar msgid: its name.
+    :ivar time: when, in milliseconds since 1970.
+    :ivar target: where: the folded channel, or `conversation` of two parties.
+    :ivar source: ``nick!user@host``.
+    :ivar account: whose account, or None.
+    :ivar command: the verb.
+    :ivar params: the parameters that are words; the first is the target as it was shown.
+    :ivar text: the last parameter, or None. The lines of a multiline message are separated by LF.
+    :ivar tags: what clients said to each other in tags, escaped and joined.
+    :ivar concatenated: of a multiline message, the numbers of the lines that go on without a break.
+    :ivar bot: whether a bot said it.
+    """
+
+    msgid: bytes
+    time: int
+    target: bytes
+    source: bytes
+    account: bytes | None
+    command: bytes
+    params: tuple[bytes, ...]
+    text: bytes | None = None
+    tags: bytes = b""
+    concatenated: tuple[int, ...] = ()
+    bot: bool = False
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it was said; otherwise it happened, and is for those who want events."""
+        return self.command in (b"PRIVMSG", b"NOTICE", b"TAGMSG")
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """
+    How far somebody has read.
+
+    :ivar account: whose, folded.
+    :ivar target: where, folded.
+    :ivar time: up to when, in milliseconds since 1970.
+    """
+
+    account: bytes
+    target: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """
+    What somebody has said of an account or a channel, by key.
+
+    :ivar subject: the folded account, or the folded channel.
+    :ivar key: the key.
+    :ivar value: the value.
+    """
+
+    subject: bytes
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """
+    All that is small: it lives in the server's memory, and the store is its journal.
+
+    :ivar accounts: the accounts.
+    :ivar channels: the channels that are kept.
+    :ivar bans: the bans of the server.
+    :ivar markers: how far who has read.
+    :ivar metadata: what is said of whom.
+    :ivar secrets: what this server alone knows, by name.
+    """
+
+    accounts: tuple[Account, ...] = ()
+    channels: tuple[RegisteredChannel, ...] = ()
+    bans: tuple[NetworkBan, ...] = ()
+    markers: tuple[Marker, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
+    secrets: dict[str, bytes] = field(default_factory=dict)
+
+
+def conversation(one: bytes, other: bytes) -> bytes:
+    """
+    Name the conversation of two parties, the same whoever asks.
+
+    :param one: a folded account, or the folded nick of somebody without one.
+    :param other: the other.
+    """
+    return b" ".join(sorted((one, other)))

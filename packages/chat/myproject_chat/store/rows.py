@@ -1,0 +1,199 @@
+"""Records as rows of the tables, and rows as records."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from myproject_chat.names import fold
+from myproject_chat.store.records import (
+    Account,
+    Credentials,
+    Entry,
+    Loaded,
+    Marker,
+    Metadata,
+    NetworkBan,
+    RegisteredChannel,
+    StoredMask,
+)
+
+__all__ = ["Statement", "entry_of", "load", "put_account", "put_ban", "put_channel", "put_entry"]
+
+#: SQL, and what its question marks stand for.
+Statement = tuple[str, tuple[Any, ...]]
+
+_SEPARATOR = b"\0"
+_INSERT_ENTRY = (
+    "INSERT OR IGNORE INTO history (msgid, time, target, source, account, command, params,"
+    " text, tags, concatenated, bot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_PARTY = (
+    "INSERT INTO parties VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET time = max(time, excluded.time)"
+)
+
+
+def put_account(account: Account) -> Iterator[Statement]:
+    """Write an account, in place of the one of that name."""
+    scram = account.scram
+    packed = None
+    if scram is not None:
+        words = (b"%d" % scram.iterations, scram.salt, scram.stored_key, scram.server_key)
+        packed = json.dumps([word.hex() for word in words]).encode("ascii")
+    yield (
+        "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            fold(account.name),
+            account.name,
+            account.created,
+            account.password,
+            packed,
+            json.dumps([fingerprint.decode("ascii") for fingerprint in account.fingerprints]),
+            account.email,
+            account.verified,
+            json.dumps(account.settings),
+        ),
+    )
+
+
+def _account(row: tuple[Any, ...]) -> Account:
+    _, name, created, password, packed, fingerprints, email, verified, settings = row
+    scram = None
+    if packed is not None:
+        iterations, salt, stored_key, server_key = map(bytes.fromhex, json.loads(packed))
+        scram = Credentials(salt, int(iterations), stored_key, server_key)
+    return Account(
+        name,
+        created,
+        password,
+        scram,
+        tuple(one.encode("ascii") for one in json.loads(fingerprints)),
+        email,
+        bool(verified),
+        json.loads(settings),
+    )
+
+
+def put_channel(channel: RegisteredChannel) -> Iterator[Statement]:
+    """Write a channel with its lists and ranks, in place of the one of that name."""
+    key = fold(channel.name)
+    yield "DELETE FROM channels WHERE key = ?", (key,)
+    yield (
+        "INSERT INTO channels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            key,
+            channel.name,
+            channel.founder,
+            channel.registered,
+            channel.created,
+            *(channel.topic or (None, None, None)),
+            channel.flags,
+            channel.key,
+            channel.limit,
+            channel.forward,
+        ),
+    )
+    for position, mask in enumerate(channel.masks):
+        yield (
+            "INSERT INTO masks VALUES (?, ?, ?, ?, ?, ?)",
+            (key, position, mask.letter, mask.mask, mask.setter, mask.when),
+        )
+    for account, letters in channel.ranks.items():
+        yield "INSERT INTO ranks VALUES (?, ?, ?)", (key, fold(account), letters)
+
+
+def _channel(connection: sqlite3.Connection, row: tuple[Any, ...]) -> RegisteredChannel:
+    key, name, founder, registered, created, topic, setter, when, *rest = row
+    flags, channel_key, limit, forward = rest
+    masks = connection.execute(
+        "SELECT letter, mask, setter, at FROM masks WHERE channel = ? ORDER BY position", (key,)
+    )
+    ranks = connection.execute("SELECT account, letters FROM ranks WHERE channel = ?", (key,))
+    return RegisteredChannel(
+        name,
+        founder,
+        registered,
+        created,
+        None if topic is None else (topic, setter, when),
+        flags,
+        channel_key,
+        limit,
+        forward,
+        tuple(StoredMask(*mask) for mask in masks),
+        dict(ranks.fetchall()),
+    )
+
+
+def put_ban(ban: NetworkBan) -> Iterator[Statement]:
+    """Write a ban, in place of the one of that kind and mask."""
+    yield (
+        "INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?)",
+        (ban.kind, fold(ban.mask), ban.setter, ban.reason, ban.created, ban.expires),
+    )
+
+
+def put_entry(entry: Entry) -> Iterator[Statement]:
+    """Write an entry of history; one that is there already stays as it is."""
+    yield (
+        _INSERT_ENTRY,
+        (
+            entry.msgid,
+            entry.time,
+            entry.target,
+            entry.source,
+            entry.account,
+            entry.command,
+            _SEPARATOR.join(entry.params),
+            entry.text,
+            entry.tags,
+            json.dumps(entry.concatenated) if entry.concatenated else "",
+            entry.bot,
+        ),
+    )
+    if entry.is_message and not entry.target.startswith(b"#"):
+        for who in dict.fromkeys(entry.target.split(b" ")):
+            yield (
+                _INSERT_PARTY,
+                (who, entry.target, entry.time),
+            )
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """Read an entry: the columns msgid to bot."""
+    msgid, time, target, source, account, command, params, text, tags, concatenated, bot = row
+    return Entry(
+        msgid,
+        time,
+        target,
+        source,
+        account,
+        command,
+        tuple(params.split(_SEPARATOR)) if params else (),
+        text,
+        tags,
+        tuple(json.loads(concatenated)) if concatenated else (),
+        bool(bot),
+    )
+
+
+def load(connection: sqlite3.Connection) -> Loaded:
+    """
+    Read all that is small.
+
+    :param connection: to the file.
+    :return: the records, in the order of their names.
+    """
+
+    def rows(table: str) -> list[tuple[Any, ...]]:
+        return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 (our own names)
+
+    return Loaded(
+        accounts=tuple(_account(row) for row in rows("accounts")),
+        channels=tuple(_channel(connection, row) for row in rows("channels")),
+        bans=tuple(NetworkBan(*row) for row in rows("bans")),
+        markers=tuple(Marker(*row) for row in rows("markers")),
+        metadata=tuple(Metadata(*row) for row in rows("metadata")),
+        secrets=dict(rows("secrets")),
+    )

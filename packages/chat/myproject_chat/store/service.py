@@ -1,0 +1,155 @@
+"""
+The store as a service: it opens the file before the first client comes, and closes it after the last.
+
+`twisted.enterprise.adbapi` would open the file in its own thread when it is first used; ours is opened while
+the service starts, so that a file that cannot be had ends the process in one line.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from myproject.errors import CannotStart
+from myproject_chat.store.database import MEMORY, Database, InUseError
+from myproject_chat.store.records import Loaded
+from myproject_chat.store.schema import NewerVersionError
+from myproject_chat.store.store import Store
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+__all__ = ["StoreService"]
+
+#: Seconds between two looks at what another program may have changed.
+_LOOK: Final = 1.0
+#: Seconds between two rounds of deleting.
+_PRUNE: Final = 60.0
+
+
+class StoreService(Service):
+    """
+    Opens, keeps and closes a store.
+
+    :param path: the file, or ``:memory:``.
+    :param ready: called with all that is small once the file is open.
+    :param wall: seconds since 1970.
+    :param history_length: entries that each history keeps; 0 for any number.
+    :param history_age: seconds that an entry is kept; 0 for ever.
+    :param reactor: the reactor; by default the global one, looked up when the service starts.
+
+    :ivar store: the store.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: str,
+        ready: Callable[[Loaded], None],
+        wall: Callable[[], float],
+        *,
+        history_length: int = 0,
+        history_age: float = 0,
+        reactor: Any = None,
+    ) -> None:
+        self.path = path
+        self._ready = ready
+        self._wall = wall
+        self._reactor = reactor
+        self._pool: ThreadPool | None = None
+        self._calls: list[LoopingCall] = []
+        self.store = Store(
+            partial(Database, path),
+            self._run,
+            self._later,
+            history_length=history_length,
+            history_age=int(history_age * 1000),
+        )
+
+    def _run(self, function: Callable[[], Any]) -> Deferred[Any]:
+        if self._pool is None:
+            raise RuntimeError("the store's thread does not run")
+        return deferToThreadPool(self._reactor, self._pool, function)
+
+    def _later(self, seconds: float, function: Callable[[], None]) -> object:
+        clock: IReactorTime = self._reactor
+        return clock.callLater(seconds, function)
+
+    def startService(self) -> None:
+        """
+        Open the file.
+
+        :raises CannotStart: it cannot be had.
+        """
+        super().startService()
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        try:
+            loaded = self.store.open()
+        except (OSError, sqlite3.Error, InUseError, NewerVersionError) as failure:
+            raise CannotStart(
+                f"cannot use the state file {self.path}: {_why(failure)}; {_remedy(failure)}"
+            ) from None
+        self._pool = ThreadPool(1, 1, "chat store")
+        self._pool.start()
+        for seconds, call in ((_LOOK, self.store.look), (_PRUNE, self._prune)):
+            if call != self.store.look or self.path != MEMORY:
+                looping = LoopingCall(call)
+                looping.clock = self._reactor
+                looping.start(seconds, now=False).addErrback(self._trouble)
+                self._calls.append(looping)
+        self._ready(loaded)
+
+    def _prune(self) -> Deferred[None]:
+        return self.store.prune(int(self._wall() * 1000))
+
+    def _trouble(self, failure: Any) -> None:
+        self._log.failure("the store's upkeep has stopped", failure)
+
+    def stopService(self) -> Deferred[None] | None:
+        """
+        Write all that waits and close the file.
+
+        :return: fires when it is closed.
+        """
+        super().stopService()
+        if self._pool is None:
+            return None
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call.stop()
+        return self.store.close().addBoth(self._stop_pool)
+
+    def _stop_pool(self, result: Any) -> Any:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+        return result
+
+
+def _why(failure: Exception) -> str:
+    if isinstance(failure, InUseError):
+        return "another server has it"
+    if isinstance(failure, OSError):
+        return (failure.strerror or type(failure).__name__).lower()
+    return str(failure)
+
+
+def _remedy(failure: Exception) -> str:
+    if isinstance(failure, InUseError):
+        return "stop that one, or give each its own with --state"
+    if isinstance(failure, NewerVersionError):
+        return "install the version that wrote it, or give another file with --state"
+    return "give a file in a folder that can be written, with --state, or :memory:"
