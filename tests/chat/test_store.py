@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject.errors import CannotStart
+from myproject_chat.scram import ScramCredentials
 from myproject_chat.selectors import MessageId, Moment, Query, Subcommand
 from myproject_chat.store import (
     MEMORY,
     Account,
-    Credentials,
     Database,
     Entry,
     Loaded,
@@ -101,7 +101,7 @@ class RecordTests(Case):
             b"Al",
             5,
             "$argon2id$x",
-            Credentials(b"salt\0", 4096, b"\xff" * 32, b"\0" * 32),
+            ScramCredentials(b"salt\0", 4096, b"\xff" * 32, b"\0" * 32),
             (b"ab" * 32, b"cd" * 32),
             b"al@example.org",
             False,

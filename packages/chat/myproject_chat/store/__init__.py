@@ -7,7 +7,6 @@ What outlives the process: accounts, channels, bans, history, read markers, meta
 from myproject_chat.store.database import MEMORY, Database
 from myproject_chat.store.records import (
     Account,
-    Credentials,
     Entry,
     Loaded,
     Marker,
@@ -22,7 +21,6 @@ from myproject_chat.store.store import Store
 __all__ = [
     "MEMORY",
     "Account",
-    "Credentials",
     "Database",
     "Entry",
     "Loaded",

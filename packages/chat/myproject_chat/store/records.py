@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from myproject_chat.scram import ScramCredentials
+
 __all__ = [
     "Account",
-    "Credentials",
     "Entry",
     "Loaded",
     "Marker",
@@ -21,23 +22,6 @@ __all__ = [
     "StoredMask",
     "conversation",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """
-    What a password is checked with by SCRAM-SHA-256, apart from its argon2id hash.
-
-    :ivar salt: the salt.
-    :ivar iterations: how often it was hashed.
-    :ivar stored_key: RFC 5802's StoredKey.
-    :ivar server_key: RFC 5802's ServerKey.
-    """
-
-    salt: bytes
-    iterations: int
-    stored_key: bytes
-    server_key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +42,7 @@ class Account:
     name: bytes
     created: int
     password: str | None = None
-    scram: Credentials | None = None
+    scram: ScramCredentials | None = None
     fingerprints: tuple[bytes, ...] = ()
     email: bytes = b""
     verified: bool = True

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from myproject_chat.names import fold
+from myproject_chat.scram import ScramCredentials
 from myproject_chat.store.records import (
     Account,
-    Credentials,
     Entry,
     Loaded,
     Marker,
@@ -63,7 +63,7 @@ def _account(row: tuple[Any, ...]) -> Account:
     scram = None
     if packed is not None:
         iterations, salt, stored_key, server_key = map(bytes.fromhex, json.loads(packed))
-        scram = Credentials(salt, int(iterations), stored_key, server_key)
+        scram = ScramCredentials(salt, int(iterations), stored_key, server_key)
     return Account(
         name,
         created,

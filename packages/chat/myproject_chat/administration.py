@@ -1,0 +1,339 @@
+"""
+``python -m myproject_chat``: looking after the state of a chat server that runs, or does not.
+
+It works on the file, not on the server: SQLite lets several programs at it, and a server that runs notices
+within a second. Passwords are asked for, or read from standard input, never given as an argument: other
+users of the machine see those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from myproject_chat.names import fold, is_nick
+from myproject_chat.passwords import Cost, hash_password
+from myproject_chat.scram import derive
+from myproject_chat.store import Account, Database, Entry, NetworkBan
+from myproject_chat.store.rows import put_account, put_ban
+from myproject_chat.store.schema import NewerVersionError
+
+__all__ = ["PROGRAM", "main"]
+
+PROGRAM = "python -m myproject_chat"
+
+_STATE = "myproject-chat.sqlite"
+_KINDS = ("kline", "dline")
+_SALT_SIZE = 16
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SETTER = b"administrator"
+
+
+class _MistakeError(Exception):
+    """The person at the keyboard is to do something else. The text says what."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Look after the state of a chat server, running or stopped."
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path(_STATE),
+        metavar="FILE",
+        help=f"the server's state file (default: {_STATE} in this folder)",
+    )
+    words = parser.add_subparsers(metavar="WORD", required=True)
+    account = words.add_parser("account", help="accounts").add_subparsers(
+        metavar="WORD", required=True
+    )
+    for word, run, does in (
+        ("add", _account_add, "register an account; its password is asked for"),
+        ("passwd", _account_passwd, "give an account another password, which is asked for"),
+        ("delete", _account_delete, "delete an account"),
+    ):
+        one = account.add_parser(word, help=does)
+        one.add_argument("name", metavar="NAME")
+        one.set_defaults(run=run)
+    account.add_parser("list", help="list all accounts").set_defaults(run=_account_list)
+    ban = words.add_parser("ban", help="bans of the server").add_subparsers(
+        metavar="WORD", required=True
+    )
+    adding = ban.add_parser("add", help="keep somebody out")
+    adding.add_argument("kind", choices=_KINDS, help="kline: user@host; dline: address or network")
+    adding.add_argument("mask", metavar="MASK")
+    adding.add_argument("--reason", default="Banned", help="what those are told whom it hits")
+    adding.add_argument(
+        "--for", dest="duration", metavar="TIME", help="a number and s, m, h, d or w; else for ever"
+    )
+    adding.set_defaults(run=_ban_add)
+    deleting = ban.add_parser("del", help="let somebody in again")
+    deleting.add_argument("kind", choices=_KINDS)
+    deleting.add_argument("mask", metavar="MASK")
+    deleting.set_defaults(run=_ban_del)
+    ban.add_parser("list", help="list all bans").set_defaults(run=_ban_list)
+    words.add_parser("check", help="look for damage in the file").set_defaults(run=_check)
+    backup = words.add_parser("backup", help="copy the file as it is at this moment")
+    backup.add_argument("copy", type=Path, metavar="COPY")
+    backup.set_defaults(run=_backup)
+    export = words.add_parser("export", help="print the history, a JSON object a line")
+    export.add_argument("--target", metavar="CHANNEL", help="of one channel only")
+    export.set_defaults(run=_export)
+    words.add_parser(
+        "hash-password", help="print the hash of a password, for an operator in the configuration"
+    ).set_defaults(run=_hash_password)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    Do what a command line says.
+
+    :param arguments: its words, without the program.
+    :return: the exit status: 64 for a mistake in the words, 65 for a file that is not what it should be,
+        1 if `check` found damage.
+    """
+    try:
+        chosen = _parser().parse_args(arguments)
+    except SystemExit as end:
+        # argparse knows of status 2 only.
+        return os.EX_USAGE if end.code else os.EX_OK
+    run: Callable[[argparse.Namespace], int] = chosen.run
+    try:
+        return run(chosen)
+    except _MistakeError as mistake:
+        return _fail(str(mistake), os.EX_USAGE)
+    except NewerVersionError as newer:
+        return _fail(f"{chosen.state}: {newer}; install the version that wrote it", os.EX_DATAERR)
+    except sqlite3.Error as failure:
+        return _fail(f"{chosen.state}: {failure}; name a state file with --state", os.EX_DATAERR)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _fail(line: str, status: int) -> int:
+    sys.stderr.write(f"{PROGRAM}: {line}\n")
+    return status
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise _MistakeError(problem)
+
+
+@contextlib.contextmanager
+def _opened(chosen: argparse.Namespace) -> Iterator[Database]:
+    if not chosen.state.is_file():
+        _refuse(f"{chosen.state}: there is no such file; name the server's with --state")
+    with contextlib.closing(Database(str(chosen.state), exclusive=False)) as database:
+        yield database
+
+
+def _password() -> bytes:
+    """Ask for a password, twice; or take the one line of standard input."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n").encode("utf-8")
+    first = getpass.getpass("Password: ")
+    if first != getpass.getpass("Again: "):
+        _refuse("the two passwords differ; try again")
+    return first.encode("utf-8")
+
+
+def _hashed(password: bytes) -> str:
+    try:
+        return hash_password(password)
+    except ValueError as mistake:
+        _refuse(f"{mistake}; give another")
+
+
+def _when(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+# Accounts
+
+
+def _found(database: Database, name: str) -> Account | None:
+    key = fold(name.encode("utf-8"))
+    return next((one for one in database.load().accounts if fold(one.name) == key), None)
+
+
+def _with_password(account: Account) -> Account:
+    password = _password()
+    hashed = _hashed(password)
+    scram = derive(password, os.urandom(_SALT_SIZE), Cost().iterations)
+    return Account(
+        account.name,
+        account.created,
+        hashed,
+        scram,
+        account.fingerprints,
+        account.email,
+        account.verified,
+        account.settings,
+    )
+
+
+def _account_add(chosen: argparse.Namespace) -> int:
+    name = chosen.name.encode("utf-8")
+    if not is_nick(name):
+        _refuse(f"{chosen.name!r} cannot be a nick, so it cannot be an account; give another name")
+    with _opened(chosen) as database:
+        if _found(database, chosen.name) is not None:
+            _refuse(f"there is an account {chosen.name!r}; passwd gives it another password")
+        database.write(put_account(_with_password(Account(name, int(time.time())))))
+    return os.EX_OK
+
+
+def _existing(database: Database, name: str) -> Account:
+    account = _found(database, name)
+    if account is None:
+        _refuse(f"there is no account {name!r}; list shows all")
+    return account
+
+
+def _account_passwd(chosen: argparse.Namespace) -> int:
+    with _opened(chosen) as database:
+        account = _existing(database, chosen.name)
+        database.write(put_account(_with_password(account)))
+    return os.EX_OK
+
+
+def _account_delete(chosen: argparse.Namespace) -> int:
+    with _opened(chosen) as database:
+        key = fold(_existing(database, chosen.name).name)
+        owned = [one.name for one in database.load().channels if fold(one.founder) == key]
+        if owned:
+            names = b", ".join(owned).decode("utf-8", "replace")
+            _refuse(f"{chosen.name!r} owns {names}; transfer or drop them first")
+        database.write(
+            [
+                ("DELETE FROM accounts WHERE key = ?", (key,)),
+                ("DELETE FROM markers WHERE account = ?", (key,)),
+                ("DELETE FROM metadata WHERE subject = ?", (key,)),
+                ("DELETE FROM ranks WHERE account = ?", (key,)),
+            ]
+        )
+    return os.EX_OK
+
+
+def _account_list(chosen: argparse.Namespace) -> int:
+    with _opened(chosen) as database:
+        for account in database.load().accounts:
+            logins = "password" if account.password else ""
+            if account.fingerprints:
+                logins += f"{', ' if logins else ''}{len(account.fingerprints)} certificates"
+            state = "" if account.verified else "  (not verified)"
+            name = account.name.decode("utf-8", "replace")
+            _say(f"{name:30}  {_when(account.created)}  {logins}{state}")
+    return os.EX_OK
+
+
+# Bans
+
+
+def _ban_add(chosen: argparse.Namespace) -> int:
+    now = int(time.time())
+    expires = None
+    if chosen.duration is not None:
+        number, unit = chosen.duration[:-1], chosen.duration[-1:]
+        if unit not in _UNITS or not number.isdigit() or not 0 < len(number) <= 6:
+            _refuse(f"--for: {chosen.duration!r} is no time; give a number and s, m, h, d or w")
+        expires = now + int(number) * _UNITS[unit]
+    if not chosen.mask or any(character in chosen.mask for character in " \r\n\0"):
+        _refuse(f"{chosen.mask!r} is no mask; give one word")
+    words = (chosen.mask.encode("utf-8"), _SETTER, chosen.reason.encode("utf-8"))
+    with _opened(chosen) as database:
+        database.write(put_ban(NetworkBan(chosen.kind, *words, now, expires)))
+    return os.EX_OK
+
+
+def _ban_del(chosen: argparse.Namespace) -> int:
+    key = fold(chosen.mask.encode("utf-8"))
+    with _opened(chosen) as database:
+        if not any(one.kind == chosen.kind and one.mask == key for one in database.load().bans):
+            _refuse(f"there is no {chosen.kind} {chosen.mask!r}; list shows all")
+        database.write([("DELETE FROM bans WHERE kind = ? AND mask = ?", (chosen.kind, key))])
+    return os.EX_OK
+
+
+def _ban_list(chosen: argparse.Namespace) -> int:
+    with _opened(chosen) as database:
+        for ban in database.load().bans:
+            until = "for ever" if ban.expires is None else f"until {_when(ban.expires)}"
+            mask, reason = (one.decode("utf-8", "replace") for one in (ban.mask, ban.reason))
+            _say(f"{ban.kind}  {mask:40}  {until}  {reason}")
+    return os.EX_OK
+
+
+# The whole
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    with _opened(chosen) as database:
+        problems = database.check()
+        for problem in problems:
+            _say(problem)
+        if problems:
+            _say(f"{chosen.state} is damaged; restore a backup")
+            return 1
+        loaded = database.load()
+    _say(
+        f"{chosen.state} is sound: {len(loaded.accounts)} accounts, {len(loaded.channels)} channels,"
+        f" {len(loaded.bans)} bans"
+    )
+    return os.EX_OK
+
+
+def _backup(chosen: argparse.Namespace) -> int:
+    if chosen.copy.exists():
+        _refuse(f"{chosen.copy}: there is such a file; name one that is not there yet")
+    with _opened(chosen) as database:
+        try:
+            database.backup(str(chosen.copy))
+        except sqlite3.Error as failure:
+            _refuse(f"{chosen.copy}: {failure}; name a file in a folder that can be written")
+    return os.EX_OK
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    target = None if chosen.target is None else fold(chosen.target.encode("utf-8"))
+    with _opened(chosen) as database:
+        for entry in database.export(target):
+            _say(json.dumps(_as_json(entry), ensure_ascii=False))
+    return os.EX_OK
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    def words(value: bytes | None) -> str | None:
+        return None if value is None else value.decode("utf-8", "replace")
+
+    moment = datetime.fromtimestamp(entry.time / 1000, UTC)
+    return {
+        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "msgid": words(entry.msgid),
+        "target": words(entry.target),
+        "source": words(entry.source),
+        "account": words(entry.account),
+        "command": words(entry.command),
+        "params": [words(param) for param in entry.params],
+        "text": words(entry.text),
+        "tags": words(entry.tags),
+    }
+
+
+def _hash_password(_chosen: argparse.Namespace) -> int:
+    _say(_hashed(_password()))
+    return os.EX_OK
