@@ -40,6 +40,7 @@ from myproject.certificates import (
     signature,
 )
 from myproject.errors import CannotStart
+from myproject.tlstransport import TLSTransport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,7 +288,9 @@ class TLSService(Service):
         :param clock: with which small writes are gathered, the reactor.
         :return: the factory for a port, which must not open before this service has started.
         """
-        return TLSMemoryBIOFactory(self._creator, False, factory, clock)
+        wrapped = TLSMemoryBIOFactory(self._creator, False, factory, clock)
+        wrapped.protocol = TLSTransport
+        return wrapped
 
     def privilegedStartService(self) -> None:
         """
