@@ -26,6 +26,7 @@ in one line together, so that a flood of connections is no flood of the log.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
 from twisted.internet.interfaces import ILoggingContext, IProtocolFactory
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer, providedBy
@@ -68,6 +69,10 @@ LINGER: Final = 5.0
 LOG_EVERY: Final = 10.0
 
 
+#: What a socket says when it takes nothing at the moment.
+_LATER: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+
+
 @dataclass(frozen=True)
 class GateStatistics:
     """
@@ -95,8 +100,8 @@ class _Metered:
     """
     Mixed into the class of a port's transports: counts bytes where they pass anyway.
 
-    Each method does what the one below does, and one addition; only :meth:`writeSomeData`, called once for
-    each ``send``, asks it as well.
+    Each method does what the one below does, and one addition; :meth:`writeSomeData`, called once for
+    each ``send``, asks it as well, but on TCP (:class:`_MeteredTCP`).
     """
 
     received = 0
@@ -144,6 +149,28 @@ class _Metered:
         if not self._aborting:
             type(self).overflown(self)
             abort(self)
+
+
+class _MeteredTCP(_Metered):
+    """
+    The same for Twisted's TCP, whose way to send is a few lines, done here in one call instead of three.
+
+    What is counted then costs a service less than a per cent (benchmarks/metrics_cost.py).
+    """
+
+    socket: Any
+    SEND_LIMIT: int
+
+    def writeSomeData(self, data: bytes) -> Any:
+        """Send, and count what was sent."""
+        try:
+            done: int = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
+        except OSError as failure:
+            if failure.errno in _LATER:
+                return 0
+            return CONNECTION_LOST
+        self.sent += done
+        return done
 
 
 class Connection:
@@ -541,7 +568,8 @@ class Gate:
                     "max_buffered": self.limits.max_buffered or sys.maxsize,
                     "overflown": self._overflown,
                 }
-                self._classes[kind] = type(kind.__name__, (_Metered, kind), own)
+                meter = _MeteredTCP if _sends_as_tcp(kind) else _Metered
+                self._classes[kind] = type(kind.__name__, (meter, kind), own)
             opened.transport = self._classes[kind]
 
     def open(self) -> None:
@@ -571,6 +599,13 @@ class Gate:
         else:
             empty.callback(None)
         return empty
+
+
+def _sends_as_tcp(kind: type) -> bool:
+    # Loaded by now if there is a port of it; and loading it does not install a reactor.
+    from twisted.internet import tcp
+
+    return getattr(kind, "writeSomeData", None) is tcp.Connection.writeSomeData
 
 
 class _Refused(Protocol):
