@@ -48,6 +48,19 @@ with socket.create_connection((host, int(port))) as peer:
         sys.stdout.buffer.write(data)
 """
 
+_CURL = """
+import shutil, sys, urllib.error, urllib.request
+_, option, address = sys.argv
+assert option == "-s"
+try:
+    answer = urllib.request.urlopen(address)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError:
+    sys.exit(7)
+shutil.copyfileobj(answer, sys.stdout.buffer)
+"""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -117,15 +130,16 @@ class Page:
             "COLUMNS": "80",
             **self.environ,
         }
-        if shutil.which("nc") is None:
-            self._stand_in_for_netcat()
+        for name, code in (("nc", _NETCAT), ("curl", _CURL)):
+            if shutil.which(name) is None:
+                self._stand_in_for(name, code)
 
-    def _stand_in_for_netcat(self) -> None:
-        """The pages talk to servers with netcat, which a bare machine has not."""
+    def _stand_in_for(self, name: str, code: str) -> None:
+        """The pages talk to servers with netcat and curl, which a bare machine has not."""
         programs = self.folder / ".programs"
-        programs.mkdir()
-        script = programs / "nc"
-        script.write_text(f"#!{sys.executable}\n{_NETCAT}", encoding="utf-8")
+        programs.mkdir(exist_ok=True)
+        script = programs / name
+        script.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
         script.chmod(0o755)
         self.environ["PATH"] += f"{os.pathsep}{programs}"
 
