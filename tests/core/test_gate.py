@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import settings
@@ -18,11 +20,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from twisted.internet import defer
+from twisted.internet import defer, tcp, unix
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.endpoints import connectProtocol, serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver, StringTransport
@@ -34,7 +36,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from myproject.gate import LINGER, LOG_EVERY, Gate, _Metered, _Refused
+from myproject.gate import LINGER, LOG_EVERY, Gate, _Metered, _MeteredTCP, _Refused
 from myproject.limits import Limits, Reason
 from tests.core.test_frontdoor import self_signed
 
@@ -642,6 +644,55 @@ class Talking(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.lost.callback(None)
+
+
+class SendTests(SynchronousTestCase):
+    """Sending on TCP, which is done here as Twisted does it."""
+
+    def send(self, data: bytes, *answers: Any) -> Any:
+        self.meter = _MeteredTCP()
+        self.meter.SEND_LIMIT = 100
+        self.taken: list[bytes] = []
+        replies = iter(answers)
+
+        def send(piece: memoryview) -> int:
+            self.taken.append(bytes(piece))
+            reply = next(replies)
+            if isinstance(reply, OSError):
+                raise reply
+            return int(reply)
+
+        self.meter.socket = SimpleNamespace(send=send)
+        return self.meter.writeSomeData(data)
+
+    def test_what_the_socket_took_is_counted(self) -> None:
+        self.assertEqual(3, self.send(b"hello", 3))
+        self.assertEqual(3, self.meter.sent)
+
+    def test_no_more_than_the_limit_is_offered_at_once(self) -> None:
+        self.send(b"x" * 101, 100)
+        self.assertEqual([b"x" * 100], self.taken)
+
+    def test_a_full_socket_takes_nothing(self) -> None:
+        for number in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS):
+            self.assertEqual(0, self.send(b"hello", OSError(number, "full")))
+            self.assertEqual(0, self.meter.sent)
+
+    def test_any_other_error_is_the_connection_s_end(self) -> None:
+        for number in (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT):
+            self.assertIs(CONNECTION_LOST, self.send(b"hello", OSError(number, "gone")))
+
+    def test_only_a_transport_that_sends_as_tcp_does_is_sent_for(self) -> None:
+        for kind, expected in (
+            (tcp.Server, _MeteredTCP),
+            (unix.Server, _Metered),
+            (BareSocket, _Metered),
+        ):
+            gate = Gate(Factory.forProtocol(Protocol), Limits(), Clock())
+            port: Any = BarePort(gate)
+            port.transport = kind
+            gate.watch_port(port)
+            self.assertIs(expected, port.transport.__mro__[1])
 
 
 class PortTests(TestCase):
