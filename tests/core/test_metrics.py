@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from myproject.families import text
 from myproject.hosted import HostedService
 from myproject.interfaces import IHasMetrics
 from myproject.limits import Limits, Reason
-from myproject.metrics import LAG_BUCKETS, LAG_INTERVAL, Lag, Metrics
+from myproject.metrics import LAG_BUCKETS, LAG_INTERVAL, Lag, Metrics, _Process
 from myproject.reload import ReloadService
 from myproject.service import FactoryService, State
 
@@ -364,6 +365,16 @@ class ProcessTests(Case):
         found = samples(self.metrics(self.service()))
         self.assertGreater(found["process_open_fds", ()], 0)
         self.assertGreater(found["process_resident_memory_bytes", ()], 0)
+
+    def test_the_process_is_told_of_where_proc_has_nothing_but_processes(self) -> None:
+        whole = {one.name: one.samples[0].value for one in _Process(registry=None).collect()}
+        proc = self.folder()
+        proc.joinpath("self").symlink_to(f"/proc/{os.getpid()}")
+        hidden = _Process(registry=None, proc=str(proc))
+        found = {one.name: one.samples[0].value for one in hidden.collect()}
+        self.assertEqual(set(whole), set(found))
+        name = "process_start_time_seconds"
+        self.assertLess(abs(whole[name] - found[name]), 60)
 
     def test_the_reactor_is_told_of_while_it_is_measured(self) -> None:
         metrics = self.metrics(self.service())

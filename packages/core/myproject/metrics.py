@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import bisect
 import platform
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -73,6 +75,18 @@ class _Guarded:
             # A reader's own code, or a kernel whose /proc says what none did before.
             self._log.failure("some metrics cannot be had, and are left out")
             return []
+
+
+class _Process(ProcessCollector):
+    """The library's, also where ``/proc`` has processes only: under systemd's ``ProcSubset=pid``."""
+
+    def _boot_time(self) -> float:
+        try:
+            return float(super()._boot_time())
+        except OSError:
+            if sys.platform != "linux":
+                raise
+            return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lag:
@@ -142,7 +156,7 @@ class Metrics(Service):
             self._services,
             self._factories,
             self._reactor,
-            ProcessCollector(registry=None).collect,
+            _Process(registry=None).collect,
             PlatformCollector(registry=None).collect,
         ):
             self.registry.register(_Guarded(collect))
