@@ -233,10 +233,20 @@ class HarmTests(Case):
         self.assertEqual([], self.reactor.getDelayedCalls())
 
     def test_a_head_that_is_too_long_is_refused(self) -> None:
-        for line in (b"GET /" + b"x" * HEAD_LIMIT, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 2000):
-            client = self.client().say(line, b"\r\n\r\n")
+        longest = b"x" * HEAD_LIMIT
+        line = b"X: " + b"y" * 100 + b"\r\n"
+        for head in (
+            b"GET /healthz?" + longest + b" HTTP/1.1\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nX: " + longest + b"\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\n" + line * (HEAD_LIMIT // 100) + b"\r\n",
+        ):
+            client = self.client().say(head)
             self.assertTrue(client.transport.ended)
             self.assertNotIn(b" 200 ", client.transport.value())
+
+    def test_a_line_that_does_not_end_is_not_kept(self) -> None:
+        client = self.client().say(b"x" * (HEAD_LIMIT + 3))
+        self.assertTrue(client.transport.ended)
 
     def test_a_body_is_dropped_as_it_comes(self) -> None:
         for header in (b"Content-Length: 9999999999", b"Transfer-Encoding: chunked"):

@@ -15,6 +15,7 @@ from typing import Any, cast
 from prometheus_client import REGISTRY, Counter
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from twisted.application.service import MultiService
+from twisted.internet import defer
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -263,14 +264,25 @@ class StateTests(Case):
         service.stopService()
 
     def test_a_port_that_takes_its_time_is_waited_for(self) -> None:
-        from twisted.internet import defer
-
         opening: defer.Deferred[Any] = defer.Deferred()
         service = self.service()
         service.listening._listen = lambda _: opening  # type: ignore[method-assign,assignment]
         service.startService()
         self.assertIs(State.STARTING, service.state)
         opening.callback([SimpleNamespace(stopListening=lambda: None)])
+        self.assertIs(State.READY, service.state)
+        service.stopService()
+
+    def test_two_ports_of_one_description_do_not_stand_for_another(self) -> None:
+        closing = SimpleNamespace(stopListening=lambda: None)
+        opening: defer.Deferred[Any] = defer.Deferred()
+        answers = iter([defer.succeed([closing, closing]), opening])
+        service = self.service()
+        service.listening.descriptions = ("7007", "slow:")
+        service.listening._listen = lambda _: next(answers)  # type: ignore[method-assign,assignment]
+        service.startService()
+        self.assertIs(State.STARTING, service.state)
+        opening.callback([closing])
         self.assertIs(State.READY, service.state)
         service.stopService()
 
