@@ -273,6 +273,8 @@ class ImageTests(EndToEnd):
             outside = Running(process.pid, folder, process)
             self.addCleanup(outside.stop, signal.SIGKILL)
             outside.wait_for_port(port)
+            # Ports open before there are handlers for signals: an answer is a sign of both.
+            ask(port, b"HELP\r\n", b"myproject-echo")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             (first,) = children.split()
             os.kill(int(first), number)

@@ -599,6 +599,9 @@ class EndToEndTests(EndToEnd):
         ).wait_for_port(port)
         log = folder / file
         with connect(port) as client:
+            # Ports open before there are handlers for signals: an answer is a sign of both.
+            client.sendall(b"here")
+            self.assertEqual(b"here", client.recv(100))
             log.rename(folder / "old")
             server.signal(signal.SIGHUP)
             wait_until(log.exists, what="there is a new log file")

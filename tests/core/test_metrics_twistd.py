@@ -36,7 +36,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_traffic_is_counted_and_told_while_the_service_drains(self) -> None:
         port = free_port()
-        running, pages = self.begin("myproject-echo", "-p", f"{port}")
+        running, pages = self.begin("myproject-echo", "-p", f"{port}", "--drain-timeout", "60")
         wait_until(lambda: get(pages, "/readyz") == (200, "ready\n"))
         with connect(port) as client:
             client.sendall(b"hello")
@@ -74,7 +74,8 @@ class MetricsTests(SynchronousTestCase):
     def test_a_reload_is_counted(self) -> None:
         port = free_port()
         running, pages = self.begin("myproject-echo", "-p", f"{port}")
-        running.wait_for_port(port)
+        # Ports open before there are handlers for signals: an answer is a sign of both.
+        wait_until(lambda: get(pages, "/readyz") == (200, "ready\n"))
         running.signal(signal.SIGHUP)
         running.wait_for_log("reloaded")
         self.assertGreater(

@@ -321,10 +321,10 @@ class EndpointTests(EndToEnd):
         """A Unix socket serves as well, and is gone when the server is."""
         server = start(self, "-n", "myproject-echo", "-p", "unix:echo.sock")
         file = server.folder / "echo.sock"
-        wait_until(file.exists)
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PATIENCE)
-            client.connect(f"{file}")
+            # The file is there before anybody listens on it.
+            wait_until(lambda: client.connect_ex(f"{file}") == 0, what="the socket accepts")
             client.sendall(b"ping")
             self.assertEqual(b"ping", client.recv(10))
         server.stop()
