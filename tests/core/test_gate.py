@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import json
 import os
 import socket
 from importlib.util import find_spec
@@ -38,6 +39,7 @@ from zope.interface.verify import verifyObject
 
 from myproject.gate import LINGER, LOG_EVERY, Gate, _Metered, _MeteredTCP, _Refused
 from myproject.limits import Limits, Reason
+from myproject.logs import json_line
 from tests.core.test_frontdoor import self_signed
 
 ANN = IPv4Address("TCP", "192.0.2.1", 1000)
@@ -364,6 +366,11 @@ class RefusalTests(Case):
         self.clock.advance(LOG_EVERY)
         self.connect(gate, UNIXAddress(None))
         self.assertIn("1, the last from a peer without an address", self.lines[2])
+        # For programs: with "why", which Twisted keeps for itself, nothing would be said in JSON.
+        said = [json.loads(json_line(event)) for event in self.log if "count" in event]
+        self.assertEqual(
+            [("full", 1), ("full", 99), ("full", 1)], [(e["reason"], e["count"]) for e in said]
+        )
         self.assertIsNotNone(kept)
 
     def test_end(self) -> None:

@@ -393,7 +393,8 @@ class Gate:
                     count=count,
                     host=host or "a peer without an address",
                     why=f"{reason.value} ({detail})" if detail else reason.value,
-                    reason=reason,
+                    # Under the name that metrics have for it.
+                    reason=reason.name.lower().replace("_", "-"),
                 )
 
     def _await_transport(self, protocol: IProtocol, host: object) -> None:
