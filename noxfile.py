@@ -196,3 +196,10 @@ def help_cost(session: nox.Session) -> None:
     """What `twistd --help` costs more with the project installed than without."""
     session.install(".")
     session.run("python", "benchmarks/help_cost.py", *session.posargs)
+
+
+@nox.session(python=NEWEST, default=False)
+def soak(session: nox.Session) -> None:
+    """Servers under two thousand clients that misbehave, for some fifteen minutes: nothing leaks."""
+    session.install(".")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
