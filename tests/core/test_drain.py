@@ -408,10 +408,10 @@ class ServiceTests(Case):
         for early in (True, False):
             transport = self.connect_to_service()
             if early:
-                self.whole._hurry()
+                self.whole.hurry()
             done: defer.Deferred[Any] = self.whole.stopService()
             if not early:
-                self.whole._hurry()
+                self.whole.hurry()
             self.successResultOf(done)
             self.assertTrue(transport.aborted)
             self.whole.startService()

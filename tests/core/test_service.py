@@ -217,7 +217,7 @@ class PortsServiceTests(InMemory):
     def test_base_binds_nothing(self) -> None:
         """The base class has nothing of its own to listen on."""
         self.assertRaises(
-            NotImplementedError, service._BoundService(["1"], Recording()).startService
+            NotImplementedError, service.BoundService(["1"], Recording()).startService
         )
 
 

@@ -38,6 +38,7 @@ class Options(myproject.Options):
     """Settings of the IRC server."""
 
     tapname = "myproject-chat"
+    one_process = "its users and channels are in that process's memory"
 
     port = ports(6667)
     server_name = text(

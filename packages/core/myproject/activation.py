@@ -16,14 +16,16 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from twisted.internet import tcp
 from twisted.internet.endpoints import serverFromString
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
-__all__ = ["adopt", "check_name", "named", "passed"]
+__all__ = ["adopt", "adopt_port", "check_name", "named", "passed"]
 
 _PREFIX: Final = "systemd:"
 
@@ -108,4 +110,22 @@ def adopt(reactor: Any, name: str, factory: IProtocolFactory) -> list[IListening
             # Unless its unit says otherwise, a socket comes in blocking mode.
             one.setblocking(False)
         # The reactor listens on duplicates.
-        return [reactor.adoptStreamPort(one.fileno(), one.family, factory) for one in sockets]
+        return [adopt_port(reactor, one.fileno(), one.family, factory) for one in sockets]
+
+
+def adopt_port(reactor: Any, number: int, family: int, factory: IProtocolFactory) -> IListeningPort:
+    """
+    Accept connections on a socket that another process opened, and may go on using.
+
+    :param reactor: the reactor, as an ``IReactorSocket``.
+    :param number: the descriptor, of which the reactor makes a duplicate.
+    :param family: the socket's address family.
+    :param factory: makes a protocol for each connection.
+    :return: the open port.
+    """
+    port: Any = reactor.adoptStreamPort(number, family, factory)
+    if family == socket.AF_UNIX:
+        # Twisted's would shut the socket down when it closes, for all that have it, and remove its name.
+        port._shouldShutdown = False  # noqa: SLF001 (what its TCP ports set themselves)
+        port.connectionLost = partial(tcp.Port.connectionLost, port)
+    return cast("IListeningPort", port)

@@ -41,7 +41,7 @@ from zope.interface import implementer
 
 from myproject.errors import CannotStart, SettingError
 from myproject.listening import why
-from myproject.options import COMMAND_LINE, nearest
+from myproject.options import COMMAND_LINE, Options, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,6 +197,8 @@ class _Reader:
         except Exception as error:
             # A plugin may do anything with its arguments, and be broken in any way.
             self._refuse(f"{where}: {why(error)}", remedy)
+        if isinstance(options, Options) and options.workers > 1:
+            self._refuse(f"{where}: what is hosted runs in this process", "leave --workers out")
         return options
 
 

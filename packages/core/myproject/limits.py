@@ -109,14 +109,19 @@ class Limits:
     proxy_from: tuple[Network | str, ...] = ()
 
     @classmethod
-    def of(cls, options: Options) -> Limits:
+    def of(cls, options: Options, share: tuple[int, int] = (0, 1)) -> Limits:
         """
         Take the limits out of a subcommand's options.
 
         :param options: validated options.
+        :param share: which worker this is, from 0, and of how many, who divide ``max_connections``.
         """
+        worker, workers = share
+        whole, rest = divmod(options.max_connections, workers)
+        most = whole + (worker < rest)
         return cls(
-            max_connections=options.max_connections,
+            # A share of nothing would be no limit at all.
+            max_connections=max(1, most) if options.max_connections else 0,
             max_connections_per_host=options.max_connections_per_host,
             connection_rate=options.connection_rate,
             allow=options.allow,

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     )
     from twisted.internet.protocol import DatagramProtocol
 
-__all__ = ["MAX_DATAGRAM", "MAX_PORT", "check_description", "listen_stream", "listen_udp", "why"]
+__all__ = [
+    "BACKLOG",
+    "MAX_DATAGRAM",
+    "MAX_PORT",
+    "NO_IPV6",
+    "check_description",
+    "listen_stream",
+    "listen_udp",
+    "why",
+]
 
 MAX_PORT: Final = 65535
 
@@ -41,7 +50,7 @@ BACKLOG: Final = 4096
 MAX_DATAGRAM: Final = 65535
 
 #: What the system says when it has IPv6 at all: no such family, or no such address to bind.
-_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 _log = Logger()
 
@@ -181,7 +190,7 @@ def _bind_ipv6(kind: socket.SocketKind, number: int) -> socket.socket | None:
             bound.close()
             raise
     except OSError as failure:
-        if failure.errno not in _NO_IPV6:
+        if failure.errno not in NO_IPV6:
             raise
         _log.info("no IPv6 here: port {number} is served on IPv4 alone", number=number)
         return None

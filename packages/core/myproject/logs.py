@@ -60,12 +60,14 @@ if TYPE_CHECKING:
 __all__ = [
     "FILE_VARIABLE",
     "LEVELS",
+    "RELAYED",
     "ConnectionPrefix",
     "Journal",
     "LineObserver",
     "Logging",
     "LogsService",
     "attach",
+    "describe",
     "json",
     "json_line",
     "text",
@@ -74,6 +76,9 @@ __all__ = [
 
 #: The environment variable that names the file to write to.
 FILE_VARIABLE: Final = "MYPROJECT_LOG_FILE"
+
+#: The key of an event that another process described: :mod:`myproject.relay`.
+RELAYED: Final = "log_relayed"
 
 #: What ``--log-level`` takes, the least important first.
 LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
@@ -126,8 +131,16 @@ def _attempt(call: Callable[..., object], *arguments: object) -> str:
         return f"({type(failure).__name__} while this was formatted)"
 
 
-def _describe(event: LogEvent, subcommand: str) -> dict[str, Any]:
-    """What a line says, in its order, with text as it came."""
+def describe(event: LogEvent, subcommand: str) -> dict[str, Any]:
+    """
+    Put together what a line says, in its order, with text as it came.
+
+    :param event: the event.
+    :param subcommand: whose log it is.
+    """
+    relayed: dict[str, Any] | None = event.get(RELAYED)
+    if relayed is not None:
+        return dict(relayed)
     prefix = (context.get(ILogContext) or {}).get("system")
     known: dict[str, Any] = {"time": _time(event.get("log_time")), "level": _level(event).name}
     system = event.get("log_system", event.get("system", prefix))
@@ -196,7 +209,7 @@ def json_line(event: LogEvent, subcommand: str = "") -> str:
     :param event: the event.
     :param subcommand: whose log it is.
     """
-    return _json.dumps(_whole(_describe(event, subcommand)))
+    return _json.dumps(_whole(describe(event, subcommand)))
 
 
 def _whole(value: Any) -> Any:
@@ -226,8 +239,10 @@ def text_line(event: LogEvent, subcommand: str = "") -> str:
     :param event: the event.
     :param subcommand: whose log it is.
     """
-    known = _describe(event, subcommand)
+    known = describe(event, subcommand)
     system = known.get("system") or known.get("namespace") or known.get("subcommand") or "-"
+    if "worker" in known and RELAYED in event:
+        system = f"worker {known['worker']}: {system}"
     parts = [known["time"], known["level"], f"[{system}]", known["message"]]
     if "traceback" in known:
         parts.append(known["traceback"].rstrip("\n"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from twisted.python import usage
 
     from myproject.options import Options
+    from myproject.service import FactoryService
     from myproject.tls import TLSSettings
 
 __all__ = ["FactoryServiceMaker"]
@@ -90,27 +91,41 @@ class FactoryServiceMaker:
         :raises CannotStart: the module refused, after it said why on standard error.
         """
         from myproject.errors import CannotStart
-        from myproject.limits import Limits
         from myproject.logs import Logging, attach
         from myproject.reload import ReloadService
-        from myproject.service import FactoryService
 
         logging = Logging.installed(self.tapname, options.log_level)
         try:
-            factory = self.makeFactory(options)
-            service = FactoryService(
-                self.tapname,
-                factory,
-                options.port,
-                limits=Limits.of(options),
-                drain_timeout=options.drain_timeout,
-                tls=self._tls(options),
-                tls_descriptions=options.tls_port,
-                metrics=options.metrics,
-            )
+            if options.workers > 1:
+                from myproject.workers import WorkersService
+
+                return WorkersService(self, options, logging)
+            service = self.make_alone(options, metrics=options.metrics)
         except CannotStart as refusal:
             refusal.report()
             raise
         ReloadService(options, service.reload, service.notify).setServiceParent(service)
         attach(service, logging, access=options.access_log)
         return service
+
+    def make_alone(self, options: Any, **more: Any) -> FactoryService:
+        """
+        Make the service alone, without what concerns its process: signals, log files. Opens nothing.
+
+        :param options: an instance of :attr:`options`, validated.
+        :param more: what else :class:`~myproject.service.FactoryService` takes.
+        :raises CannotStart: the module refused.
+        """
+        from myproject.limits import Limits
+        from myproject.service import FactoryService
+
+        return FactoryService(
+            self.tapname,
+            self.makeFactory(options),
+            options.port,
+            limits=Limits.of(options, more.get("share", (0, 1))),
+            drain_timeout=options.drain_timeout,
+            tls=self._tls(options),
+            tls_descriptions=options.tls_port,
+            **more,
+        )

@@ -306,7 +306,7 @@ def _service(service: FactoryService) -> Iterator[Metric]:
         yield _certificates(service.tls)
     for child in service:
         if isinstance(child, ReloadService):
-            yield from _reloads(child)
+            yield from reloads(child)
 
 
 def _by_reason(name: str, what: str, counts: Mapping[str, int]) -> Metric:
@@ -328,7 +328,7 @@ def _certificates(tls: TLSService) -> Metric:
     return family
 
 
-def _reloads(reloads: ReloadService) -> Iterator[Metric]:
+def reloads(reloads: ReloadService) -> Iterator[Metric]:
     family = CounterMetricFamily(
         "myproject_reloads_total", "Reloads of the settings, by result.", labels=["result"]
     )

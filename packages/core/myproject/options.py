@@ -110,6 +110,10 @@ class Options(_Declared):
     #: The subcommand's name: the prefix of its environment variables, and its table in the file.
     tapname: ClassVar[str] = "myproject"
 
+    #: Why the subcommand needs one process, a clause (``its users are in memory``): ``--workers`` is
+    #: refused with it. Empty if several can do its work, each for the connections that it has.
+    one_process: ClassVar[str] = ""
+
     port = ports(1235)
     config = path(help="Read settings from this TOML file.", in_file=False)
     # 8: `docker stop` kills after 10 s, and what stops after the connections needs a moment too.
@@ -207,6 +211,15 @@ class Options(_Declared):
         help="Where to serve /metrics for Prometheus, /healthz and /readyz: a port number (of 127.0.0.1"
         " alone), or an endpoint description; may be repeated.",
         short="",
+    )
+
+    # How they share: myproject.workers.
+    workers = integer(
+        1,
+        minimum=1,
+        maximum=1024,
+        help="Processes that share the ports and their connections: as many as there are cores to use."
+        " --max-connections is divided among them; limits per host are each worker's own.",
     )
 
     log_level = choice(
@@ -328,7 +341,29 @@ class Options(_Declared):
             if name != "config":
                 self._set(setting, self._candidates(name, table, where))
         self._check_tls()
+        if self.workers > 1:
+            self._check_workers()
         self.validate()
+
+    def _check_workers(self) -> None:
+        if self.one_process:
+            self.refuse(
+                "workers",
+                f"{self.tapname} needs one process: {self.one_process}",
+                "leave the setting out",
+            )
+        if self.self_signed:
+            self.refuse(
+                "self-signed",
+                "each worker would make a certificate of its own",
+                "name one with --certificate, or leave --workers out",
+            )
+        if 0 < self.max_connections < self.workers:
+            self.refuse(
+                "max-connections",
+                f"{self.max_connections} cannot be divided among {self.workers} workers",
+                "give each at least one, or 0 for any number",
+            )
 
     def _check_tls(self) -> None:
         # Most have no use for TLS, and are spared the import.

@@ -159,7 +159,6 @@ class ReloadService(Service):
         return done
 
     def _reload(self) -> bool:
-        name = self.options.tapname
         try:
             again = read_again(self.options, self._folder)
         except SettingError as mistake:
@@ -181,6 +180,12 @@ class ReloadService(Service):
             return False
         self.options = again
         self._running.update({key: again[key] for key in live})
+        self._tell(live, fixed)
+        return True
+
+    def _tell(self, live: frozenset[str], fixed: list[str]) -> None:
+        """Say what has changed, and what has not."""
+        name = self.options.tapname
         self._log.info(
             "{name}: reloaded; {changed}",
             name=name,
@@ -192,7 +197,6 @@ class ReloadService(Service):
                 name=name,
                 fixed=", ".join(sorted(fixed)),
             )
-        return True
 
     def _keep(self, mistake: str) -> bool:
         self._log.error(

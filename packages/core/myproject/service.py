@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import sys
 from collections.abc import Callable, Generator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from twisted.application.service import MultiService, Service
 from twisted.internet import defer
@@ -30,6 +31,7 @@ from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
 from myproject.proxy import ProxyFactory
+from myproject.sharing import adopt_stream, adopt_udp
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -37,14 +39,17 @@ if TYPE_CHECKING:
 
     from myproject.health import HealthService
     from myproject.options import Options
+    from myproject.sharing import Inherited
     from myproject.tls import TLSService, TLSSettings
 
 __all__ = [
+    "BoundService",
     "DatagramService",
     "FactoryService",
     "PortsService",
     "State",
     "TLSPortsService",
+    "exit_unavailable",
 ]
 
 
@@ -56,7 +61,7 @@ class State(Enum):
     DRAINING = "draining"
 
 
-class _BoundService(Service):
+class BoundService(Service):
     """
     Binds any number of ports when it starts; all of them, or none.
 
@@ -70,11 +75,16 @@ class _BoundService(Service):
     _port = "port"
     _setting = "port"
 
+    #: What its sockets are.
+    kind: ClassVar[socket.SocketKind] = socket.SOCK_STREAM
+
     def __init__(self, descriptions: Sequence[str], reactor: Any = None) -> None:
         self.descriptions = tuple(descriptions)
         self.reactor = reactor
         #: The open ports, for those who need to know a port that the system chose.
         self.ports: list[IListeningPort] = []
+        #: In a worker: for each description in turn, the sockets that the supervisor bound.
+        self.inherited: list[list[Inherited]] | None = None
         self._opening: list[defer.Deferred[Any]] = []
         self._bound = False
 
@@ -125,7 +135,7 @@ class _BoundService(Service):
         binding = False
         if refusals:
             self._close()
-            raise CannotStart(self._refusal(description, refusals[0]))
+            raise CannotStart(self.refusal(description, refusals[0]))
         self._opening.append(opening)
 
     def _refused_late(self, failure: Failure, description: str) -> None:
@@ -133,15 +143,21 @@ class _BoundService(Service):
         if not self._bound:
             # We are stopping, and told it to give up.
             return
-        refusal = CannotStart(self._refusal(description, failure))
+        refusal = CannotStart(self.refusal(description, failure))
         self._log.error("{refusal}", refusal=str(refusal))
         refusal.report()
         # The reactor swallows SystemExit, and twistd has no say in its exit status but by signal.
         # This runs once twistd has stopped all services and removed its pidfile.
-        atexit.register(_exit_unavailable)
+        atexit.register(exit_unavailable)
         self.reactor.callWhenRunning(self.reactor.stop)
 
-    def _refusal(self, description: str, failure: Failure) -> str:
+    def refusal(self, description: str, failure: Failure) -> str:
+        """
+        Say that a port cannot be had.
+
+        :param description: where we wanted to listen.
+        :param failure: why not.
+        """
         what = f"{self._port} {description}" if description.isdigit() else description
         return (
             f"cannot listen on {what}: {why(failure.value)}; choose another with --{self._setting}"
@@ -181,13 +197,14 @@ class _BoundService(Service):
         return self._close()
 
 
-def _exit_unavailable() -> NoReturn:
+def exit_unavailable() -> NoReturn:
+    """End the process as one that could not start (``EX_UNAVAILABLE``): for ``atexit``, behind all else."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(os.EX_UNAVAILABLE)
 
 
-class PortsService(_BoundService):
+class PortsService(BoundService):
     """
     Accepts connections on any number of ports; on all of them, or none.
 
@@ -203,7 +220,17 @@ class PortsService(_BoundService):
         self.factory = factory
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
-        return listen_stream(self.reactor, description, self.factory).addCallback(self._watched)
+        return self._accept(description, self.factory)
+
+    def _accept(
+        self, description: str, factory: IProtocolFactory
+    ) -> defer.Deferred[list[IListeningPort]]:
+        if self.inherited is None:
+            opening = listen_stream(self.reactor, description, factory)
+        else:
+            sockets = self.inherited.pop(0)
+            opening = adopt_stream(self.reactor, sockets, description, factory)
+        return opening.addCallback(self._watched)
 
     def _watched(self, ports: list[IListeningPort]) -> list[IListeningPort]:
         if isinstance(self.factory, Gate):
@@ -233,11 +260,10 @@ class TLSPortsService(PortsService):
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
         # Not before the start: Twisted's TLS wants a reactor, which nothing may install earlier.
-        factory = self.tls.wrap(self.factory, self.reactor)
-        return listen_stream(self.reactor, description, factory).addCallback(self._watched)
+        return self._accept(description, self.tls.wrap(self.factory, self.reactor))
 
 
-class DatagramService(_BoundService):
+class DatagramService(BoundService):
     """
     Receives datagrams on any number of UDP ports; on all of them, or none.
 
@@ -247,6 +273,7 @@ class DatagramService(_BoundService):
     """
 
     _port = "UDP port"
+    kind = socket.SOCK_DGRAM
 
     def __init__(
         self,
@@ -258,6 +285,9 @@ class DatagramService(_BoundService):
         self.make_protocol = make_protocol
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
+        if self.inherited is not None:
+            sockets = self.inherited.pop(0)
+            return defer.maybeDeferred(adopt_udp, self.reactor, sockets, self.make_protocol)
         return defer.maybeDeferred(listen_udp, self.reactor, int(description), self.make_protocol)
 
 
@@ -275,6 +305,8 @@ class FactoryService(MultiService):
     :param tls: what TLS needs to know; may be None if nothing listens for TLS.
     :param tls_descriptions: where to listen for TLS.
     :param metrics: where to serve metrics and health, of this and of what it hosts; nowhere by default.
+    :param share: which worker this is, from 0, and of how many.
+    :param notify: tells whoever manages the process; by default the service manager.
     """
 
     _log = Logger()
@@ -291,13 +323,18 @@ class FactoryService(MultiService):
         tls: TLSSettings | None = None,
         tls_descriptions: Sequence[str] = (),
         metrics: Sequence[str] = (),
+        share: tuple[int, int] = (0, 1),
+        notify: NotifyService | None = None,
     ) -> None:
         super().__init__()
         self.setName(name)
         self.factory = factory
+        self._share = share
+        #: Whether another process reports for this one what keeps it from starting.
+        self.supervised = False
         self._stopping = False
         #: Tells the service manager. It starts first and stops last: a drain has signs of life too.
-        self.notify = NotifyService(lambda: len(self.gate), reactor)
+        self.notify = NotifyService(lambda: len(self.gate), reactor) if notify is None else notify
         self.notify.setServiceParent(self)
         #: Says what Prometheus wants to know, and to others whether we are ready: to the last, so it starts
         #: early and stops late as well. None if nobody asks.
@@ -335,7 +372,7 @@ class FactoryService(MultiService):
         """How this service is, whatever it hosts."""
         if self._stopping:
             return State.DRAINING
-        opened = all(one.is_open for one in self if isinstance(one, _BoundService))
+        opened = all(one.is_open for one in self if isinstance(one, BoundService))
         return State.READY if self.running and opened else State.STARTING
 
     def privilegedStartService(self) -> None:
@@ -364,8 +401,8 @@ class FactoryService(MultiService):
         except CannotStart as refusal:
             self._give_up(refusal)
             raise
-        self._end = ProcessEnd(self.listening.reactor, self._hurry)
-        self.notify.serving(one.when_open() for one in self if isinstance(one, _BoundService))
+        self._end = ProcessEnd(self.listening.reactor, self.hurry)
+        self.notify.serving(one.when_open() for one in self if isinstance(one, BoundService))
 
     def reload(self, options: Options, changed: frozenset[str]) -> bool:
         """
@@ -381,7 +418,7 @@ class FactoryService(MultiService):
             # Without a port for it the settings of TLS mean nothing, but ports stay until a restart.
             if not self.tls.reload(TLSSettings.of(options) if options.tls_port else None):
                 return False
-        self.gate.limits = Limits.of(options)
+        self.gate.limits = Limits.of(options, self._share)
         self.drain_timeout = options.drain_timeout
         provider = cast("IReloadable | None", IReloadable(self.factory, None))
         if provider is not None:
@@ -392,7 +429,7 @@ class FactoryService(MultiService):
         # No more than "error": what is critical Twisted prints on standard error itself before
         # logging has begun, as under twist, and the line would be there twice.
         self._log.error("{refusal}", refusal=str(refusal))
-        if not self._is_hosted():
+        if not self.supervised and not self._is_hosted():
             refusal.report()
         self.stopService()
 
@@ -403,7 +440,8 @@ class FactoryService(MultiService):
             above = getattr(above, "parent", None)
         return above is not None
 
-    def _hurry(self) -> None:
+    def hurry(self) -> None:
+        """Wait for no connection any more, in a stop that has begun or that is to come."""
         self._hurried = True
         if self._drain is not None:
             self._drain.cut()
@@ -424,7 +462,7 @@ class FactoryService(MultiService):
         services = list(reversed(list(self)))
         for service in services:
             # Ports are bound before they run, and are to be closed even if they never did.
-            if isinstance(service, _BoundService):
+            if isinstance(service, BoundService):
                 yield from self._stop(service)
         if self.listening.reactor is not None:
             yield self._drained()
@@ -432,7 +470,7 @@ class FactoryService(MultiService):
         for service in services:
             # The health page is bound while privileged, too.
             begun = service.running or service is self.health
-            if begun and not isinstance(service, _BoundService):
+            if begun and not isinstance(service, BoundService):
                 yield from self._stop(service)
         if self._end is not None:
             self._end.forget()

@@ -44,11 +44,30 @@ class Options(CommonOptions):
             config=self.config,
             environ=self.environ,
         )
+        if self.workers > 1:
+            self._check_shared()
         self.plans = []
         if self.services is not None:
             self.plans = read_plans(
                 self.services, source=self.sources["services"], parent=self.parent
             )
+
+    def _check_shared(self) -> None:
+        """See that several processes can do all of it."""
+        if self.services is not None:
+            self.refuse(
+                "workers",
+                "the plugins of --services are for one process, which opens their ports",
+                "leave one of the two out",
+            )
+        for offer in self.offers:
+            why = getattr(offer.options, "one_process", "")
+            if why:
+                self.refuse(
+                    "workers",
+                    f"{offer.name}, which is offered, needs one process: {why}",
+                    "name what else to offer with --offer, or leave --workers out",
+                )
 
 
 def makeFactory(options: Options) -> MyFactory:
