@@ -68,13 +68,24 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
-def trial(session: nox.Session, *words: str, ignore: str = "", **env: str) -> None:
-    """Print what is about to be tested, then run trial with warnings as errors, but those ignored."""
+#: The tests that may run side by side; those of the docs use the ports that they print.
+SIDE_BY_SIDE = ["tests.chat", "tests.core", "tests.echo", "tests.plugin"]
+ONE_BY_ONE = ["tests.docs", "tests.interop"]
+
+#: How many at once: more than four are no quicker, as some tests take long.
+JOBS = min(4, len(os.sched_getaffinity(0)))
+
+
+def trial(session: nox.Session, *words: str, runner: tuple[str, ...] = (), **env: str) -> None:
+    """Print what is about to be tested, then run trial; ``tests/__init__.py`` makes warnings errors."""
     versions = "'Python', sys.version.split()[0], 'and Twisted', twisted.__version__"
     session.run("python", "-c", f"import sys, twisted; print('testing on', {versions})")
     folder = f"--temp-directory={session.create_tmp()}/trial"
-    filters = ["-W", "error", *(["-W", f"ignore::{ignore}"] if ignore else [])]
-    session.run("python", *filters, "-m", "twisted.trial", folder, *words, env=env)
+    side_by_side = [f"-j{JOBS}", *SIDE_BY_SIDE] if JOBS > 1 else SIDE_BY_SIDE
+    for chosen in [words] if words else [side_by_side, ONE_BY_ONE]:
+        session.run(
+            "python", "-W", "error", *runner, "-m", "twisted.trial", folder, *chosen, env=env
+        )
 
 
 @nox.session
@@ -90,9 +101,9 @@ def tests(session: nox.Session, twisted: str) -> None:
         session.install("--upgrade", "-e", ".", "twisted", *group("test"))
     trial(
         session,
-        *(session.posargs or ["tests"]),
+        *session.posargs,
         # Before 26.10 Twisted forgot to close a socket that it could not bind (its #6108).
-        ignore="ResourceWarning" if twisted == "floor" else "",
+        MYPROJECT_IGNORED_WARNING="ResourceWarning" if twisted == "floor" else "",
         MYPROJECT_EXPECT_PYTHON=str(session.python),
         MYPROJECT_EXPECT_TWISTED=expected,
     )
@@ -107,7 +118,7 @@ def trunk(session: nox.Session) -> None:
     except nox.command.CommandFailed:
         session.skip("Twisted's trunk cannot be had from here")
     try:
-        trial(session, *(session.posargs or ["tests"]))
+        trial(session, *session.posargs)
     except nox.command.CommandFailed:
         session.warn("the tests fail with Twisted's trunk")
 
@@ -131,9 +142,7 @@ def coverage(session: nox.Session) -> None:
     """All quick tests with the newest Python and Twisted, and their branch coverage of packages/."""
     session.install("-e", ".", *group("coverage"))
     session.run("coverage", "erase")
-    folder = f"--temp-directory={session.create_tmp()}/trial"
-    words = [folder, *(session.posargs or ["tests"])]
-    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "twisted.trial", *words)
+    trial(session, *session.posargs, runner=("-m", "coverage", "run"))
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

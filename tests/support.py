@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
     from typing import Self
     from unittest import TestCase
 
@@ -35,6 +36,7 @@ __all__ = [
     "connect",
     "exchange",
     "free_port",
+    "install_module",
     "run",
     "start",
     "start_daemon",
@@ -101,6 +103,29 @@ def _is_free(number: int) -> bool:
                 except OSError:
                     return False
     return True
+
+
+def install_module(case: TestCase, name: str, module: ModuleType) -> None:
+    """
+    Have ``import`` find a module that a test has made, until the test ends.
+
+    Only this one: a copy of all of ``sys.modules`` in its place would forget what the test imports, and have
+    it twice in the process from then on.
+
+    :param case: the test.
+    :param name: the module's full name.
+    :param module: the module.
+    """
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+
+    def restore() -> None:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+
+    case.addCleanup(restore)
 
 
 def connect(port: int, host: str = "127.0.0.1") -> socket.socket:

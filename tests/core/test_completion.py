@@ -20,7 +20,7 @@ from myproject import completion
 from myproject.maker import FactoryServiceMaker
 from myproject.optiontable import Row, Subcommand, Value, find_subcommands, plain, rows_of, tools
 from tests.core.shells import bash, fish, missing, type_in_bash, zsh
-from tests.support import run
+from tests.support import install_module, run
 
 if TYPE_CHECKING:
     _Base = SynchronousTestCase
@@ -125,7 +125,7 @@ class FindTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.module: Any = cast("Any", ModuleType("made.tap"))
         self.module.Options = MadeOptions
-        self.patch(sys, "modules", {**sys.modules, "made.tap": self.module})
+        install_module(self, "made.tap", self.module)
         self.patch(sys, "stderr", StringIO())
 
     def test_one_of_another_distribution_that_stands_on_the_core_has_its_table(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import PATIENCE, run
+from tests.support import PATIENCE, install_module, run
 
 entry = import_module("myproject.__main__")
 
@@ -34,7 +34,7 @@ class MainTests(SynchronousTestCase):
             asked: list[object] = []
             module: Any = cast("Any", ModuleType(f"myproject.{name}"))
             module.main = lambda words, asked=asked: asked.append(words) or 7
-            self.patch(sys, "modules", {**sys.modules, f"myproject.{name}": module})
+            install_module(self, f"myproject.{name}", module)
             self.assertEqual((7, "", ""), self.main(word, "a", "--b"))
             self.assertEqual([["a", "--b"]], asked)
 

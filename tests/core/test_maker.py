@@ -20,7 +20,7 @@ from myproject.errors import CannotStart
 from myproject.interfaces import IFactoryMaker
 from myproject.maker import FactoryServiceMaker
 from myproject.service import FactoryService
-from tests.support import PATIENCE, clean_environment
+from tests.support import PATIENCE, clean_environment, install_module
 
 
 class ShoutOptions(myproject.Options):
@@ -36,7 +36,7 @@ class FactoryServiceMakerTests(SynchronousTestCase):
         self.module.makeFactory = self.make_factory
         self.factory = Factory()
         self.asked: list[object] = []
-        self.patch(sys, "modules", {**sys.modules, "shout.tap": self.module})
+        install_module(self, "shout.tap", self.module)
         self.maker = FactoryServiceMaker("shout", "shout.tap", "Shouts.")
 
     def make_factory(self, options: object) -> Factory:
