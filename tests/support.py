@@ -249,6 +249,9 @@ class _Server:
         """
         Return the server once it accepts connections on a port.
 
+        That is not yet all that it listens on: IPv6 comes after IPv4, and signals, which have their handlers
+        when the reactor runs, come last. A server that has answered is ready for all of it.
+
         :param port: the port.
         :param host: an address of either family.
         """

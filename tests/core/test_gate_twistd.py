@@ -183,13 +183,15 @@ class LimitTests(EndToEnd):
     def test_deny(self) -> None:
         """A denied network is refused, and the log says so."""
         server, port = self.begin("myproject-echo", "--deny", "::1")
+        server.wait_for_port(port, "::1")
         self.assertTrue(self.refused(port, "::1"))
         self.assertFalse(self.refused(port))
         server.wait_for_log("connections refused: 1, the last from ::1: their network is denied")
 
     def test_allow(self) -> None:
         """Once a network is allowed, no other is."""
-        _, port = self.begin("myproject-echo", "--allow", "::1", "--allow", "192.0.2.0/24")
+        server, port = self.begin("myproject-echo", "--allow", "::1", "--allow", "192.0.2.0/24")
+        server.wait_for_port(port, "::1")
         self.assertFalse(self.refused(port, "::1"))
         self.assertTrue(self.refused(port))
 

@@ -97,6 +97,7 @@ class ProxyTests(EndToEnd):
     def test_nobody_else(self) -> None:
         """From another address a header is data like any other, and changes nobody's address."""
         server, port = self.behind("myproject-echo", "--access-log")
+        server.wait_for_port(port, "::1")
         for version in (1, 2):
             data = header(version=version) + b"hello"
             self.assertEqual(data, exchange(port, data, "::1"))

@@ -244,7 +244,8 @@ class PortInUseTests(EndToEnd):
         log = (folder / "echo.log").read_text()
         self.assertEqual(1, log.count(in_use(port)))
         self.assertNotIn("Traceback", log)
-        self.assertFalse((folder / "echo.pid").exists())
+        # It is the server that clears up, and the command does not wait for that.
+        wait_until(lambda: not (folder / "echo.pid").exists(), what="the pidfile is gone")
 
     def test_endpoint_that_fails_late(self) -> None:
         """An endpoint that takes its time and then fails ends the process the same way."""
