@@ -142,8 +142,8 @@ class Soak:
         """All that went wrong, in a line each."""
         wrong = list(self.wrong)
         load = self.load
-        if load.failures:
-            wrong.append(f"{len(load.failures)} clients were treated badly: {load.failures[0]}")
+        for failure, count in load.failures.most_common(10):
+            wrong.append(f"{count} times {failure}")
         refused = sum(count for (_, what), count in load.outcomes.items() if what == "refused")
         if not refused:
             wrong.append("nobody was refused: the limits do not work")
@@ -182,7 +182,7 @@ def report(soak: Soak) -> None:
         f"  of them over TLS      {load.made_tls:>12,}\n"
         f"bytes that came back    {load.echoed:>12,}\n"
         f"wrong among them        {load.mismatches:>12,}\n"
-        f"clients treated badly   {len(load.failures):>12,}\n"
+        f"clients treated badly   {load.failures.total():>12,}\n"
     )
     for (name, outcome), count in sorted(load.outcomes.items()):
         print(f"  {name:<16} {outcome:<24} {count:>10,}")
