@@ -124,7 +124,7 @@ class SharedPorts:
             binding = _Binding(self)
             endpoint = serverFromString(binding, description)
             failures: list[Failure] = []
-            opening = endpoint.listen(Factory())
+            opening = endpoint.listen(_Silent())
             opening.addErrback(failures.append)
             if failures:
                 failures[0].raiseException()
@@ -207,7 +207,7 @@ class SharedPorts:
         :param want_pid: whether a lock file keeps others away.
         :raises CannotListenError: it cannot be had.
         """
-        port = self._reactor.listenUNIX(address, Factory(), backlog, mode, want_pid)
+        port = self._reactor.listenUNIX(address, _Silent(), backlog, mode, want_pid)
         port.stopReading()
         # It is shut down by whoever closes it last, lest a worker accepts on a socket that listens no more.
         port._shouldShutdown = False  # noqa: SLF001 (there is no other way)
@@ -215,10 +215,10 @@ class SharedPorts:
         return (port,)
 
     @property
-    def addresses(self) -> list[Any]:
-        """The address of each socket that is open, once for all workers."""
+    def addresses(self) -> list[str]:
+        """Where these ports are, each address once, for people to read."""
         return [
-            group[0].getsockname() if isinstance(group[0], socket.socket) else group[0].port
+            _shown(group[0])
             for service in self._shared
             for description in service
             for group in description
@@ -255,6 +255,20 @@ class SharedPorts:
         closing, self._closing = self._closing, []
         self._shared = []
         return defer.DeferredList([defer.maybeDeferred(close) for close in closing])
+
+
+def _shown(shared: Any) -> str:
+    if not isinstance(shared, socket.socket):
+        return f"Unix socket {os.fsdecode(shared.getHost().name)}"
+    kind = "TCP" if shared.type == socket.SOCK_STREAM else "UDP"
+    host, port = shared.getsockname()[:2]
+    return f"{kind} [{host}]:{port}" if ":" in host else f"{kind} {host}:{port}"
+
+
+class _Silent(Factory):
+    """Accepts nothing, and says nothing of it."""
+
+    noisy = False
 
 
 class _Binding:

@@ -5,13 +5,12 @@ Its supervisor (:mod:`myproject.workers`) starts it with a pipe for each of its 
 input and output are the channel between the two (:mod:`myproject.channel`); they are moved away at once,
 so that nothing that prints can break in. Standard error is for the interpreter's last words.
 
-It reads the settings itself, from the sources that the supervisor had, and runs the whole service of the
-subcommand on ports that it inherits. What it leaves to its supervisor is what concerns the
-process: ports, log files, signals, the service manager, the page of metrics.
-
 A worker is in a session of its own. A Ctrl-C on the terminal reaches the supervisor alone, which says what
 it means. ``SIGTERM`` drains, however often it comes: a service manager may send it to all
 processes at once, and then the supervisor sends it again.
+
+What it serves is in :mod:`myproject.workerservice`, which is imported when the process is ready for it:
+Twisted looks for the sockets of a service manager when its endpoints are imported.
 """
 
 from __future__ import annotations
@@ -20,181 +19,23 @@ import contextlib
 import os
 import signal
 import sys
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.application.service import Service
-from twisted.logger import Logger, globalLogBeginner
+from twisted.logger import Logger
 
 from myproject.channel import Assignment, Downlink, Uplink, outlived
 from myproject.errors import CannotStart, SettingError
-from myproject.logs import Journal, Logging
-from myproject.maker import FactoryServiceMaker
-from myproject.notify import NotifyService
-from myproject.relay import Relay
-from myproject.reload import ReloadService, read_again
-from myproject.sharing import Inherited, bound_services
 
 if TYPE_CHECKING:
-    from myproject.channel import Message
-    from myproject.metrics import Metrics
-    from myproject.options import Options
-    from myproject.service import FactoryService
+    from myproject.workerservice import Worker
 
-__all__ = ["LAST_WORDS", "OUTLIVED", "Worker", "main"]
+__all__ = ["LAST_WORDS", "OUTLIVED", "main"]
 
 #: Seconds that a worker may be alone, stuck or not, before it ends.
 OUTLIVED: Final = 5.0
 
 #: Seconds in which a supervisor must have read what a worker says at its end.
 LAST_WORDS: Final = 1.0
-
-
-class _Notify(NotifyService):
-    """
-    Tells the supervisor what a process alone tells the service manager.
-
-    :param service: asked for how it is.
-    :param uplink: the way to the supervisor.
-    """
-
-    def __init__(self, worker: Worker, uplink: Uplink, reactor: Any) -> None:
-        super().__init__(worker.count, reactor, {})
-        self._uplink = uplink
-
-    def _read_environment(self) -> None:
-        self._address = "supervisor"
-
-    def _send_now(self, message: str) -> None:
-        said: Message = {"kind": "notify", "text": message, "connections": self._connections()}
-        self._uplink.send(said)
-
-
-class _Reload(ReloadService):
-    """Reloads when told, and leaves it to the supervisor to say what has changed: it read the same."""
-
-    def startService(self) -> None:
-        Service.startService(self)
-
-    def stopService(self) -> None:
-        Service.stopService(self)
-
-    def _tell(self, live: frozenset[str], fixed: list[str]) -> None:
-        pass
-
-
-class Worker:
-    """
-    The service of a worker, and what it does when told.
-
-    :param assignment: what it is to be.
-    :param uplink: the way to the supervisor.
-    :param reactor: the reactor.
-    :raises SettingError: the settings are no longer what the supervisor found valid.
-    :raises CannotStart: the subcommand refused.
-    """
-
-    _log = Logger()
-
-    def __init__(self, assignment: Assignment, uplink: Uplink, reactor: Any) -> None:
-        self._assignment = assignment
-        self._uplink = uplink
-        self._reactor = reactor
-        self._stopping = False
-        self.maker = FactoryServiceMaker(
-            assignment.tapname, assignment.module, assignment.description
-        )
-        # Relative paths mean what they meant there; the process itself is in the folder of twistd's --rundir.
-        with contextlib.chdir(assignment.folder):
-            self.options = self._read()
-            notify = _Notify(self, uplink, reactor)
-            share = (assignment.worker, assignment.workers)
-            self.service: FactoryService = self.maker.make_alone(
-                self.options, share=share, notify=notify, reactor=reactor
-            )
-            self.reloads = _Reload(self.options, self.service.reload, reactor=reactor)
-        self.service.supervised = True
-        gate = self.service.gate
-        gate.journal = Journal(assignment.tapname, gate, access=self.options.access_log)
-        for bound, ports in zip(bound_services(self.service), assignment.ports, strict=True):
-            bound.inherited = [[Inherited(*one) for one in sockets] for sockets in ports]
-        self._metrics: Metrics | None = None
-        if self.options.metrics:
-            from myproject.metrics import Metrics
-
-            self._metrics = Metrics(self.service, reactor)
-            self._metrics.setServiceParent(self.service)
-
-    def _read(self) -> Options:
-        assignment = self._assignment
-        seed = self.maker.options(assignment.environ)
-        seed.given = assignment.given
-        seed["config"] = None if assignment.config is None else Path(assignment.config)
-        return read_again(seed, Path(assignment.folder))
-
-    def count(self) -> int:
-        """How many connections are open."""
-        return len(self.service.gate)
-
-    def start(self, downlink: Downlink) -> None:
-        """
-        Start the service, and hear what the supervisor says.
-
-        :param downlink: the way from there.
-        :raises CannotStart: it cannot start.
-        """
-        self._uplink.start(self._reactor)
-        self._reactor.addSystemEventTrigger("before", "shutdown", self.service.stopService)
-        self.service.privilegedStartService()
-        self.service.startService()
-        downlink.start(self._reactor, self.received)
-        # The reactor takes the signal when it begins to run.
-        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._signalled)
-
-    def _signalled(self, *_: object) -> None:
-        self._reactor.callFromThread(self.stop)
-
-    def stop(self) -> None:
-        """Begin to stop, if that has not begun."""
-        if not self._stopping:
-            self._stopping = True
-            self._reactor.stop()
-
-    def abandoned(self) -> None:
-        """The supervisor is gone: stop now, so that nobody finds our ports in use."""
-        self.service.hurry()
-        self.stop()
-
-    def received(self, message: Message) -> None:
-        """
-        Do what the supervisor says.
-
-        :param message: what it said.
-        """
-        try:
-            value = self._do(message["kind"])
-        except Exception:
-            self._log.failure("a worker cannot do as it is told: {kind}", kind=message["kind"])
-            value = None
-        if "ask" in message:
-            self._uplink.send({"kind": "answer", "ask": message["ask"], "value": value})
-
-    def _do(self, kind: str) -> object:
-        if kind == "reload":
-            return self.reloads.reload()
-        if kind == "metrics":
-            return self._measure()
-        if kind == "hurry":
-            self.service.hurry()
-        return None
-
-    def _measure(self) -> str:
-        if self._metrics is None:
-            return ""
-        from myproject.families import text
-
-        return text(self._metrics.collect())
 
 
 def _streams() -> tuple[int, int]:
@@ -232,8 +73,14 @@ def main() -> int:
         return os.EX_UNAVAILABLE
     assignment = Assignment.of(message)
     outlived(down, OUTLIVED)
+    sys.path[:] = assignment.path
+    if assignment.sockets:
+        # Whom they are for: the supervisor could not know before we were.
+        os.environ["LISTEN_PID"] = str(os.getpid())
     try:
-        workers.append(_start(assignment, uplink, downlink))
+        from myproject.workerservice import begin
+
+        workers.append(begin(assignment, uplink, downlink))
     except (CannotStart, SettingError) as refusal:
         uplink.send({"kind": "refused", "why": str(refusal)})
         uplink.last_words(LAST_WORDS)
@@ -248,24 +95,6 @@ def main() -> int:
     run.run()
     uplink.last_words(LAST_WORDS)
     return os.EX_OK
-
-
-def _start(assignment: Assignment, uplink: Uplink, downlink: Downlink) -> Worker:
-    sys.path[:] = assignment.path
-    if assignment.sockets:
-        # Whom they are for: the supervisor cannot know before we are.
-        os.environ["LISTEN_PID"] = str(os.getpid())
-    import_module(assignment.reactor).install()
-    from twisted.internet import reactor
-
-    relay = Relay(uplink, assignment.tapname)
-    # What fails before the settings are known is logged as well, at their default level.
-    logging = Logging.installed(assignment.tapname, "info")
-    globalLogBeginner.beginLoggingTo([relay])
-    worker = Worker(assignment, uplink, reactor)
-    logging.level = worker.options.log_level
-    worker.start(downlink)
-    return worker
 
 
 if __name__ == "__main__":

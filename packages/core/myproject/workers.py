@@ -224,7 +224,7 @@ class WorkersService(MultiService):
             self._log.info(
                 "{workers} workers share {address}",
                 workers=self._options.workers,
-                address=_shown(address),
+                address=address,
             )
 
     def _prepare(self, name: str) -> tuple[WorkerProcess, dict[int, int]]:
@@ -377,11 +377,3 @@ class WorkersService(MultiService):
         if self._end is not None:
             self._end.forget()
             self._end = None
-
-
-def _shown(address: Any) -> str:
-    """An address as a person writes it."""
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return os.fsdecode(address)
