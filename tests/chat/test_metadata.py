@@ -24,7 +24,7 @@ KEY = re.compile(rb"[a-z0-9_./-]{1,8}")
 
 class MetadataTests(SynchronousTestCase):
     def code(self, value: bytes) -> bytes | None:
-        refusal = check_value(value, LIMITS)
+        refusal = check_value(b"url", value, LIMITS)
         return refusal.code if refusal else None
 
     def test_keys(self) -> None:
@@ -50,7 +50,7 @@ class MetadataTests(SynchronousTestCase):
         for value in (b"", b" ", b"x" * 10, "\u00e9".encode() * 5):
             self.assertIsNone(self.code(value), value)
         for value in (b"x" * 11, b"\xff", b"\xc3", "\u00e9".encode() * 6):
-            self.assertEqual(b"VALUE_INVALID", self.code(value), value)
+            self.assertEqual(b"INVALID_VALUE", self.code(value), value)
 
     def test_a_new_key_needs_room_and_an_old_one_does_not(self) -> None:
         self.assertIsNone(check_room(b"alice", b"d", (b"a", b"b"), LIMITS))

@@ -28,12 +28,8 @@ class LimitTests(SynchronousTestCase):
         chat = Chat()
         al, bo = chat.join("al"), chat.join("bo")
         al.feed(b"PRIVMSG bo :hi\xaa\r\nPRIVMSG bo :\xc3\xa9\r\n")
-        self.assertEqual(
-            [
-                ":irc.example FAIL * INVALID_UTF8 :That was not UTF-8, and this server takes nothing else"
-            ],
-            al.read(),
-        )
+        text = "That was not UTF-8, and this server takes nothing else"
+        self.assertEqual([f":irc.example FAIL PRIVMSG INVALID_UTF8 :{text}"], al.read())
         self.assertEqual([":al!~al@192.168.1.1 PRIVMSG bo :é"], bo.read())
 
     def test_a_relayed_line_is_cut_between_two_characters(self) -> None:

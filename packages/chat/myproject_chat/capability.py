@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from myproject_chat.metadata import capability_value, limits_of
+
 if TYPE_CHECKING:
     from myproject_chat.settings import Settings
 
@@ -87,10 +89,14 @@ CAPABILITIES: Mapping[bytes, int] = MappingProxyType(
         b"away-notify": AWAY_NOTIFY,
         b"batch": BATCH,
         b"cap-notify": CAP_NOTIFY,
+        b"chghost": CHGHOST,
         b"draft/channel-rename": CHANNEL_RENAME,
+        b"draft/metadata-3": METADATA,
         b"draft/no-implicit-names": NO_IMPLICIT_NAMES,
+        b"draft/pre-away": PRE_AWAY,
         b"echo-message": ECHO_MESSAGE,
         b"extended-join": EXTENDED_JOIN,
+        b"extended-monitor": EXTENDED_MONITOR,
         b"invite-notify": INVITE_NOTIFY,
         b"labeled-response": LABELED_RESPONSE,
         b"message-tags": MESSAGE_TAGS,
@@ -104,14 +110,19 @@ CAPABILITIES: Mapping[bytes, int] = MappingProxyType(
 )
 
 
-def offered(_settings: Settings) -> dict[bytes, bytes | None]:
+def offered(settings: Settings) -> dict[bytes, bytes | None]:
     """
     Give what a client may ask for.
 
-    :param _settings: what the operator chose; each capability that depends on it does so here.
+    :param settings: what the operator chose; each capability that depends on it does so here.
     :return: the names, each with the value that CAP LS 302 shows behind ``=``, or None.
     """
-    return dict.fromkeys(CAPABILITIES)
+    names: dict[bytes, bytes | None] = dict.fromkeys(CAPABILITIES)
+    if settings.limits.metadata_keys:
+        names[b"draft/metadata-3"] = capability_value(limits_of(settings))
+    else:
+        del names[b"draft/metadata-3"]
+    return names
 
 
 def written(name: bytes, value: bytes | None) -> bytes:

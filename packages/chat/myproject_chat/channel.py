@@ -65,6 +65,7 @@ class Channel:
     :ivar invited: who was invited by name, for once.
     :ivar created: when the first came, in seconds since 1970.
     :ivar kept: whether it goes on without members.
+    :ivar metadata: what its operators say of it, by key.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Channel:
         "key",
         "limit",
         "members",
+        "metadata",
         "name",
         "topic",
     )
@@ -99,6 +101,7 @@ class Channel:
         self.invitations = MaskList()
         self.invited: set[User] = set()
         self.kept = False
+        self.metadata: dict[bytes, bytes] = {}
         self._verdicts: dict[User, tuple[tuple[bytes, bytes | None], bool, bool]] = {}
 
     @property

@@ -75,6 +75,7 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
         b"KICKLEN=%d" % KICK_LENGTH,
         b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, MAX_LIST),
         b"MODES=%d" % modes.MAX_CHANGES,
+        b"MONITOR=%d" % settings.limits.monitor,
         b"NAMELEN=%d" % REAL_NAME_LENGTH,
         b"NETWORK=" + settings.network_name,
         b"NICKLEN=%d" % NICK_LENGTH,

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.wire import clip
+
+if TYPE_CHECKING:
+    from myproject_chat.settings import Settings
 
 __all__ = [
     "Limits",
@@ -23,6 +26,7 @@ __all__ = [
     "check_room",
     "check_value",
     "is_key",
+    "limits_of",
 ]
 
 _KEY_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789_./-"
@@ -62,6 +66,16 @@ class Limits:
     max_value_bytes: int = 256
 
 
+def limits_of(settings: Settings) -> Limits:
+    """
+    Give the limits that the operator chose.
+
+    :param settings: the server's settings.
+    """
+    chosen = settings.limits
+    return Limits(max_keys=chosen.metadata_keys, max_value_bytes=chosen.metadata_bytes)
+
+
 def capability_value(limits: Limits) -> bytes:
     """
     Give what CAP LS 302 shows behind ``draft/metadata-3=``.
@@ -99,20 +113,21 @@ def check_key(key: bytes, limits: Limits) -> Refusal | None:
     return Refusal(b"KEY_INVALID", (word,), b"Invalid key")
 
 
-def check_value(value: bytes, limits: Limits) -> Refusal | None:
+def check_value(key: bytes, value: bytes, limits: Limits) -> Refusal | None:
     """
     Check the value of SET; an empty one is a value, too.
 
+    :param key: the key that it is for.
     :param value: what the client sent.
     :param limits: how long it may be.
     :return: what to answer; None if it will do.
     """
     if len(value) > limits.max_value_bytes:
-        return Refusal(b"VALUE_INVALID", (), b"Value is too long")
+        return Refusal(b"INVALID_VALUE", (key,), b"Value is too long")
     try:
         value.decode("utf-8")
     except UnicodeDecodeError:
-        return Refusal(b"VALUE_INVALID", (), b"Value is not UTF-8")
+        return Refusal(b"INVALID_VALUE", (key,), b"Value is not UTF-8")
     return None
 
 

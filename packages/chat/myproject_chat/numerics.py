@@ -29,12 +29,15 @@ __all__ = [
     "ERR_INVALIDUSERNAME",
     "ERR_INVITEONLYCHAN",
     "ERR_LINKCHANNEL",
+    "ERR_MONLISTFULL",
     "ERR_NEEDMOREPARAMS",
     "ERR_NEEDREGGEDNICK",
     "ERR_NICKNAMEINUSE",
+    "ERR_NOADMININFO",
     "ERR_NOMOTD",
     "ERR_NONICKNAMEGIVEN",
     "ERR_NOORIGIN",
+    "ERR_NOPRIVILEGES",
     "ERR_NORECIPIENT",
     "ERR_NOSUCHCHANNEL",
     "ERR_NOSUCHNICK",
@@ -51,6 +54,10 @@ __all__ = [
     "ERR_USERSDONTMATCH",
     "ERR_WASNOSUCHNICK",
     "RPL_ACCEPTLIST",
+    "RPL_ADMINEMAIL",
+    "RPL_ADMINLOC1",
+    "RPL_ADMINLOC2",
+    "RPL_ADMINME",
     "RPL_AWAY",
     "RPL_BANLIST",
     "RPL_CHANNELMODEIS",
@@ -64,8 +71,10 @@ __all__ = [
     "RPL_ENDOFINVEXLIST",
     "RPL_ENDOFINVITELIST",
     "RPL_ENDOFLINKS",
+    "RPL_ENDOFMONLIST",
     "RPL_ENDOFMOTD",
     "RPL_ENDOFNAMES",
+    "RPL_ENDOFSTATS",
     "RPL_ENDOFWHO",
     "RPL_ENDOFWHOIS",
     "RPL_ENDOFWHOWAS",
@@ -79,6 +88,8 @@ __all__ = [
     "RPL_INVITING",
     "RPL_ISON",
     "RPL_ISUPPORT",
+    "RPL_KEYNOTSET",
+    "RPL_KEYVALUE",
     "RPL_LINKS",
     "RPL_LIST",
     "RPL_LISTEND",
@@ -91,12 +102,23 @@ __all__ = [
     "RPL_LUSERUNKNOWN",
     "RPL_MAP",
     "RPL_MAPEND",
+    "RPL_METADATASUBOK",
+    "RPL_METADATASUBS",
+    "RPL_METADATASYNCLATER",
+    "RPL_METADATAUNSUBOK",
+    "RPL_MONLIST",
+    "RPL_MONOFFLINE",
+    "RPL_MONONLINE",
     "RPL_MOTD",
     "RPL_MOTDSTART",
     "RPL_MYINFO",
     "RPL_NAMREPLY",
     "RPL_NOTOPIC",
     "RPL_NOWAWAY",
+    "RPL_STATSCOMMANDS",
+    "RPL_STATSLINKINFO",
+    "RPL_STATSOLINE",
+    "RPL_STATSUPTIME",
     "RPL_TIME",
     "RPL_TOPIC",
     "RPL_TOPICWHOTIME",
@@ -104,6 +126,7 @@ __all__ = [
     "RPL_UNAWAY",
     "RPL_USERHOST",
     "RPL_VERSION",
+    "RPL_VISIBLEHOST",
     "RPL_WELCOME",
     "RPL_WHOISACCOUNT",
     "RPL_WHOISACTUALLY",
@@ -111,6 +134,7 @@ __all__ = [
     "RPL_WHOISCERTFP",
     "RPL_WHOISCHANNELS",
     "RPL_WHOISIDLE",
+    "RPL_WHOISKEYVALUE",
     "RPL_WHOISMODES",
     "RPL_WHOISOPERATOR",
     "RPL_WHOISSECURE",
@@ -143,12 +167,21 @@ RPL_MYINFO = Numeric(b"004")
 RPL_ISUPPORT = Numeric(b"005", b"are supported by this server")
 RPL_MAP = Numeric(b"006")
 RPL_MAPEND = Numeric(b"007", b"End of MAP")
+RPL_STATSLINKINFO = Numeric(b"211")
+RPL_STATSCOMMANDS = Numeric(b"212")
+RPL_ENDOFSTATS = Numeric(b"219", b"End of STATS")
 RPL_UMODEIS = Numeric(b"221")
+RPL_STATSUPTIME = Numeric(b"242")
+RPL_STATSOLINE = Numeric(b"243")
 RPL_LUSERCLIENT = Numeric(b"251")
 RPL_LUSEROP = Numeric(b"252", b"operators online")
 RPL_LUSERUNKNOWN = Numeric(b"253", b"connections not registered yet")
 RPL_LUSERCHANNELS = Numeric(b"254", b"channels formed")
 RPL_LUSERME = Numeric(b"255")
+RPL_ADMINME = Numeric(b"256", b"Administrative information")
+RPL_ADMINLOC1 = Numeric(b"257")
+RPL_ADMINLOC2 = Numeric(b"258")
+RPL_ADMINEMAIL = Numeric(b"259")
 RPL_LOCALUSERS = Numeric(b"265")
 RPL_GLOBALUSERS = Numeric(b"266")
 RPL_WHOISCERTFP = Numeric(b"276")
@@ -200,6 +233,7 @@ RPL_MOTD = Numeric(b"372")
 RPL_ENDOFINFO = Numeric(b"374", b"End of INFO")
 RPL_MOTDSTART = Numeric(b"375")
 RPL_ENDOFMOTD = Numeric(b"376", b"End of the message of the day")
+RPL_VISIBLEHOST = Numeric(b"396", b"is your visible host now")
 RPL_WHOISMODES = Numeric(b"379")
 RPL_TIME = Numeric(b"391")
 ERR_NOSUCHNICK = Numeric(b"401", b"No such nick")
@@ -215,6 +249,7 @@ ERR_NOTEXTTOSEND = Numeric(b"412", b"No text to send")
 ERR_INPUTTOOLONG = Numeric(b"417", b"That line was too long")
 ERR_UNKNOWNCOMMAND = Numeric(b"421", b"Unknown command")
 ERR_NOMOTD = Numeric(b"422", b"There is no message of the day")
+ERR_NOADMININFO = Numeric(b"423", b"Nobody has said who runs this server")
 ERR_NONICKNAMEGIVEN = Numeric(b"431", b"No nickname given")
 ERR_ERRONEUSNICKNAME = Numeric(b"432", b"That nickname is not allowed")
 ERR_NICKNAMEINUSE = Numeric(b"433", b"That nickname is in use")
@@ -234,6 +269,7 @@ ERR_BANNEDFROMCHAN = Numeric(b"474", b"Cannot join: you are banned (+b)")
 ERR_BADCHANNELKEY = Numeric(b"475", b"Cannot join: the key is not that (+k)")
 ERR_NEEDREGGEDNICK = Numeric(b"477", b"You must be logged in to an account")
 ERR_BANLISTFULL = Numeric(b"478", b"The ban list is full")
+ERR_NOPRIVILEGES = Numeric(b"481", b"You are not an operator of the server with that privilege")
 ERR_CHANOPRIVSNEEDED = Numeric(b"482", b"You are not a channel operator")
 ERR_UMODEUNKNOWNFLAG = Numeric(b"501", b"Unknown user mode")
 ERR_USERSDONTMATCH = Numeric(b"502", b"You cannot see or change another user's modes")
@@ -244,3 +280,17 @@ ERR_INVALIDMODEPARAM = Numeric(b"696")
 RPL_HELPSTART = Numeric(b"704")
 RPL_HELPTXT = Numeric(b"705")
 RPL_ENDOFHELP = Numeric(b"706", b"End of HELP")
+# https://ircv3.net/specs/extensions/monitor
+RPL_MONONLINE = Numeric(b"730")
+RPL_MONOFFLINE = Numeric(b"731")
+RPL_MONLIST = Numeric(b"732")
+RPL_ENDOFMONLIST = Numeric(b"733", b"End of MONITOR list")
+ERR_MONLISTFULL = Numeric(b"734", b"The MONITOR list is full")
+# https://ircv3.net/specs/extensions/metadata
+RPL_WHOISKEYVALUE = Numeric(b"760")
+RPL_KEYVALUE = Numeric(b"761")
+RPL_KEYNOTSET = Numeric(b"766", b"is not set")
+RPL_METADATASUBOK = Numeric(b"770")
+RPL_METADATAUNSUBOK = Numeric(b"771")
+RPL_METADATASUBS = Numeric(b"772")
+RPL_METADATASYNCLATER = Numeric(b"774")

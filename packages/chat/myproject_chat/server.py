@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.capability import offered, written
 from myproject_chat.delivery import Outgoing, broadcast, stamp
+from myproject_chat.monitor import Watchers
 from myproject_chat.names import host_name
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
@@ -46,12 +47,15 @@ class Server:
     :ivar offered: the capabilities that a client may ask for, with their values.
     :ivar network: who is there, and where.
     :ivar whowas: who was there.
+    :ivar watchers: which clients are to be told of whose coming and going.
     :ivar registered: how many of the sessions have registered.
     :ivar sessions: those that are not closed, in the order in which they came.
     :ivar wheel: when each of them is looked at next.
     :ivar turn: how many turns have been flushed.
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
+    :ivar keep_metadata: writes what was set (or, with None, unset) of a folded account or channel under a
+        key, and gives the ticket; writes nothing unless a store has put itself there.
     """
 
     def __init__(
@@ -70,12 +74,14 @@ class Server:
         self.offered = offered(settings)
         self.network = Network()
         self.whowas = Whowas()
+        self.watchers = Watchers()
         self.registered = 0
         self.sessions: dict[Session, None] = {}
         self.wheel: Wheel[Session] = Wheel()
         self.turn = 0
         self.started = wall()
         self.written = 0
+        self.keep_metadata: Callable[[bytes, bytes, bytes | None], int] = _keep_nothing
         self._messages = 0
         self._batches = 0
         self._stamped: tuple[float, bytes] = (-1.0, b"")
@@ -228,6 +234,18 @@ class Server:
             account=user.account,
         )
 
+    def announcement(
+        self, command: bytes, params: Sequence[bytes] = (), text: bytes | None = None
+    ) -> Outgoing:
+        """
+        Make a message that the server itself is the source of, for many.
+
+        :param command: the verb.
+        :param params: its parameters that are words.
+        :param text: its last parameter, or None.
+        """
+        return Outgoing(self.wall, self.name, command, params, text, msgid=self.new_message_id())
+
     def stamp(self) -> bytes:
         """Give the time as IRC writes it."""
         moment = self.wall()
@@ -260,12 +278,31 @@ class Server:
         :param reason: why.
         """
         del self.sessions[session]
+        self.watchers.clear(session)
         if user is None:
             return
         self.registered -= 1
         user.receivers.remove(session)
         if user.receivers:
             return
+        self.quit(user, reason)
+
+    def arrive(self, user: User) -> None:
+        """
+        Let a user in, and tell those who wait for it.
+
+        :raises ValueError: the nick is somebody's. Callers look first.
+        """
+        self.network.add(user)
+        self.watchers.tell_online(user)
+
+    def quit(self, user: User, reason: bytes) -> None:
+        """
+        Take out a user who has no client left, and tell all whom it concerns.
+
+        :param user: who.
+        :param reason: why.
+        """
         if self._shutting_down:
             self.network.remove(user)
             return
@@ -274,3 +311,8 @@ class Server:
         message = self.message(user, b"QUIT", text=reason)
         self.network.remove(user)
         broadcast(peers, message)
+        self.watchers.tell_offline(user.nick)
+
+
+def _keep_nothing(_subject: bytes, _key: bytes, _value: bytes | None) -> int:
+    return 0

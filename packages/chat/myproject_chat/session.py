@@ -37,8 +37,9 @@ Sources: RFC 2812 section 3.1, https://modern.ircdocs.horse/#connection-setup.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from myproject_chat.capability import BATCH, CAP_NOTIFY, CAPABILITIES, LABELED_RESPONSE, SERVER_TIME
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Awaited", "Failure", "Link", "Session", "State"]
 
+# Most clients wish for no metadata, and share this.
+_NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 _LABELS = BATCH | LABELED_RESPONSE
 # What CAP NEW can take behind ":server CAP nick NEW :", whatever the names.
 _CAP_ROOM = 350
@@ -150,6 +153,9 @@ class Session:
     :ivar user_name: the user name wished for, or None.
     :ivar real_name: the real name wished for.
     :ivar account: the account that it logged in to before registration, or None.
+    :ivar away: why the user will be away from the beginning, or None; wished for before registration.
+    :ivar metadata: what the user will say of itself; wished for before registration.
+    :ivar subscriptions: the keys of others' metadata that the client wants to hear of.
     :ivar negotiating: whether CAP holds registration up.
     :ivar cap_version: the version of capability negotiation that the client speaks.
     :ivar capabilities: the bits of what it has negotiated.
@@ -178,17 +184,20 @@ class Session:
         "_waiting",
         "account",
         "address",
+        "away",
         "cap_version",
         "capabilities",
         "choked",
         "fingerprint",
         "host",
+        "metadata",
         "negotiating",
         "nick",
         "real_name",
         "secure",
         "server",
         "state",
+        "subscriptions",
         "turn",
         "user",
         "user_name",
@@ -216,6 +225,9 @@ class Session:
         self.user_name: bytes | None = None
         self.real_name = b""
         self.account: bytes | None = None
+        self.away: bytes | None = None
+        self.metadata: Mapping[bytes, bytes] = _NOTHING
+        self.subscriptions: frozenset[bytes] = frozenset()
         self.negotiating = False
         self.cap_version = 301
         self.capabilities = 0
@@ -306,7 +318,8 @@ class Session:
         """Run a command, or say what is wrong; gives back what is left to run if it has to wait."""
         if not line.isascii() and not _is_utf8(line):
             text = b"That was not UTF-8, and this server takes nothing else"
-            self.say(b"FAIL", b"*", b"INVALID_UTF8", text=text)
+            known = b"*" if command is None else name
+            self.say(b"FAIL", known, b"INVALID_UTF8", text=text)
         elif command is None:
             self.reply(ERR_UNKNOWNCOMMAND, message.command)
         elif command.registered and self.state is State.UNREGISTERED:
@@ -431,15 +444,20 @@ class Session:
         self._pending.clear()
         self.server.doom(self)
 
-    def say(self, command: bytes, *params: bytes, text: bytes | None = None) -> None:
+    def say(
+        self, command: bytes, *params: bytes, text: bytes | None = None, batch: bytes | None = None
+    ) -> None:
         """
         Say something in the server's name.
 
         :param command: the verb.
         :param params: words; what a peer sent and cannot stand there is made a word.
         :param text: the last parameter, free words, or None.
+        :param batch: the name of the batch that it is part of, or None.
         """
         line = serialise(self.server.name, command, [_word(param) for param in params], text)
+        if batch is not None:
+            line = tagged(line, b"batch=" + batch)
         self.queue(self._timed(line))
 
     def _timed(self, line: bytes) -> bytes:
@@ -447,16 +465,23 @@ class Session:
             return tagged(line, b"time=" + self.server.stamp())
         return line
 
-    def reply(self, numeric: Numeric, *params: bytes, text: bytes | None = None) -> None:
+    def reply(
+        self,
+        numeric: Numeric,
+        *params: bytes,
+        text: bytes | None = None,
+        batch: bytes | None = None,
+    ) -> None:
         """
         Answer with a numeric.
 
         :param numeric: which.
         :param params: the words behind the client's nick, as for `say`.
         :param text: the free words, in place of the numeric's own.
+        :param batch: as for `say`.
         """
         words = numeric.text if text is None else text
-        self.say(numeric.code, self.target, *params, text=words)
+        self.say(numeric.code, self.target, *params, text=words, batch=batch)
 
     def hold(self, ticket: int) -> None:
         """

@@ -31,6 +31,7 @@ class Receiver(Protocol):
     """One of a user's clients: where what is said to the user goes."""
 
     capabilities: int
+    subscriptions: frozenset[bytes]
     secure: bool
     fingerprint: bytes | None
 
@@ -40,7 +41,13 @@ class Receiver(Protocol):
     def queue_aside(self, line: bytes) -> None:
         """As `queue`, for what is no part of an answer."""
 
-    def reply(self, numeric: Numeric, *params: bytes, text: bytes | None = None) -> None:
+    def reply(
+        self,
+        numeric: Numeric,
+        *params: bytes,
+        text: bytes | None = None,
+        batch: bytes | None = None,
+    ) -> None:
         """Answer with a numeric."""
 
     def close(self, reason: bytes) -> None:
@@ -64,6 +71,7 @@ class User:
     :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
     :ivar accepted: who may write to the user although mode ``R`` would not have it.
     :ivar away: why the user is away, or None.
+    :ivar metadata: what the user says of itself, by key; the account's own dict, if that is kept.
     :ivar since: when registration was complete, in seconds since 1970.
     :ivar spoke: when the user last said something, in seconds since 1970.
     """
@@ -76,6 +84,7 @@ class User:
         "channels",
         "host",
         "invited",
+        "metadata",
         "modes",
         "nick",
         "real_name",
@@ -107,6 +116,7 @@ class User:
         self.modes: set[bytes] = set()
         self.accepted: set[User] = set()
         self.away: bytes | None = None
+        self.metadata: dict[bytes, bytes] = {}
         self.since = self.spoke = since
         self.rename(nick)
 
@@ -118,6 +128,15 @@ class User:
         """
         self.nick = nick
         self.source = b"%b!%b@%b" % (nick, self.user_name, self.host)
+
+    def move(self, host: bytes) -> None:
+        """
+        Show another host; `hosts.change_host` is what tells others.
+
+        :param host: what they see from now on.
+        """
+        self.host = host
+        self.rename(self.nick)
 
     def accept(self, other: User, network: Network) -> bool:
         """

@@ -15,8 +15,10 @@ from myproject_chat.commands.channels import CHANNELS
 from myproject_chat.commands.information import INFORMATION
 from myproject_chat.commands.listing import LISTING
 from myproject_chat.commands.messages import MESSAGES
+from myproject_chat.commands.metadata import METADATA
 from myproject_chat.commands.moderation import MODERATION
 from myproject_chat.commands.modes import MODES
+from myproject_chat.commands.monitor import MONITOR
 from myproject_chat.commands.registration import REGISTRATION
 from myproject_chat.commands.registry import Command
 from myproject_chat.commands.renaming import RENAMING
@@ -35,8 +37,10 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
             INFORMATION,
             LISTING,
             MESSAGES,
+            METADATA,
             MODERATION,
             MODES,
+            MONITOR,
             REGISTRATION,
             RENAMING,
             USERS,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, written
+from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, METADATA, written
+from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.registration import finish
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import pack
@@ -73,16 +74,18 @@ def _list(session: Session, subcommand: bytes, names: list[bytes], *, several: b
 def _request(session: Session, argument: bytes) -> None:
     """Change all that is asked for, or nothing of it."""
     capabilities = session.capabilities
-    verdict = b"ACK"
     for word in argument.split():
         name = word.removeprefix(b"-")
         bit = CAPABILITIES.get(name)
         if bit is None or (name is word and name not in session.server.offered):
-            verdict = b"NAK"
             break
         capabilities = capabilities & ~bit if word.startswith(b"-") else capabilities | bit
     else:
-        session.capabilities = capabilities
+        before, session.capabilities = session.capabilities, capabilities
         if session.cap_version >= _WITH_VALUES:
             session.capabilities |= CAP_NOTIFY
-    session.say(b"CAP", session.target, verdict, text=argument)
+        session.say(b"CAP", session.target, b"ACK", text=argument)
+        if session.user is not None and capabilities & ~before & METADATA:
+            send_own(session, session.user)
+        return
+    session.say(b"CAP", session.target, b"NAK", text=argument)

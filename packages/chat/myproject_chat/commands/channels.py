@@ -20,6 +20,7 @@ from myproject_chat.capability import (
 )
 from myproject_chat.channel import Topic
 from myproject_chat.commands.lookup import joined_channel, may_change, names
+from myproject_chat.commands.metadata import tell_of_joining
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast, pack
 from myproject_chat.modes import prefix_of
@@ -115,6 +116,7 @@ def enter(server: Server, user: User, name: bytes) -> Channel:
         broadcast(channel.audience(user), news, skip=user, needs=AWAY_NOTIFY)
     for receiver in user.receivers:
         welcome(receiver, user, channel)
+    tell_of_joining(user, channel)
     return channel
 
 

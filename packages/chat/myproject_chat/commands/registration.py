@@ -12,7 +12,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from myproject_chat.capability import METADATA
 from myproject_chat.commands.information import send_isupport, send_lusers, send_motd
+from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
@@ -77,8 +79,12 @@ def _rename(session: Session, user: User, wanted: bytes) -> None:
         return
     change = session.server.message(user, b"NICK", (wanted,))
     session.server.whowas.remember(user, int(session.server.wall()))
+    former = user.nick
     session.server.network.rename(user, wanted)
     broadcast((user, *session.server.network.peers(user)), change)
+    if fold(former) != fold(wanted):
+        session.server.watchers.tell_offline(former)
+        session.server.watchers.tell_online(user)
 
 
 @REGISTRATION.always(b"USER", params=4)
@@ -118,7 +124,9 @@ def finish(session: Session) -> None:
         host=session.host,
         since=int(session.server.wall()),
     )
-    session.server.network.add(user)
+    user.away = session.away
+    user.metadata.update(session.metadata)
+    session.server.arrive(user)
     session.attach(user)
     _welcome(session, user)
 
@@ -138,6 +146,8 @@ def _welcome(session: Session, user: User) -> None:
     send_isupport(session)
     send_lusers(session)
     send_motd(session)
+    if session.capabilities & METADATA:
+        send_own(session, user)
 
 
 @REGISTRATION.always(b"PING")

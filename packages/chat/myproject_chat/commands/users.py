@@ -2,19 +2,21 @@
 What users say of themselves, and to whom they listen: AWAY SETNAME ACCEPT.
 
 Sources: RFC 2812 section 4.1, https://ircv3.net/specs/extensions/away-notify,
-https://ircv3.net/specs/extensions/setname.
+https://ircv3.net/specs/extensions/pre-away, https://ircv3.net/specs/extensions/setname.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import AWAY_NOTIFY, SETNAME
+from myproject_chat.capability import AWAY_NOTIFY, PRE_AWAY, SETNAME
 from myproject_chat.commands.lookup import names, visible_user
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast, pack
+from myproject_chat.monitor import notify
 from myproject_chat.numerics import (
     ERR_ACCEPTFULL,
+    ERR_NOTREGISTERED,
     RPL_ACCEPTLIST,
     RPL_ENDOFACCEPT,
     RPL_NOWAWAY,
@@ -38,16 +40,22 @@ REAL_NAME_LENGTH = 128
 _ROOM = 350
 
 
-@USERS.registered(b"AWAY")
-def away(session: Session, user: User, message: Message) -> None:
-    """Say why one is away, or that one is back."""
+@USERS.always(b"AWAY")
+def away(session: Session, message: Message) -> None:
+    """Say why one is away, or that one is back; with draft/pre-away before registration, too."""
+    user = session.user
+    if user is None and not session.capabilities & PRE_AWAY:
+        session.reply(ERR_NOTREGISTERED)
+        return
     words = clip(message.params[0], AWAY_LENGTH) if message.params else b""
-    before, user.away = user.away, words or None
     session.reply(RPL_NOWAWAY if words else RPL_UNAWAY)
+    if user is None:
+        session.away = words or None
+        return
+    before, user.away = user.away, words or None
     if before != user.away:
-        peers = session.server.network.peers(user)
         news = session.server.message(user, b"AWAY", text=user.away)
-        broadcast(peers, news, needs=AWAY_NOTIFY)
+        notify(session.server, user, news, AWAY_NOTIFY)
 
 
 @USERS.registered(b"ACCEPT", params=1)
@@ -81,5 +89,5 @@ def setname(session: Session, user: User, message: Message) -> None:
         return
     user.real_name = name
     news = session.server.message(user, b"SETNAME", text=name)
-    peers = session.server.network.peers(user)
-    broadcast((user, *peers), news, needs=SETNAME)
+    broadcast((user,), news, needs=SETNAME)
+    notify(session.server, user, news, SETNAME)

@@ -5,7 +5,7 @@ The address behind a cloak, the user modes and the certificate are for the user 
 operators of the server.
 
 Sources: RFC 2812 sections 3.6.2, 3.6.3, 4.8 and 4.9, https://modern.ircdocs.horse/#whois-message,
-https://ircv3.net/specs/extensions/bot-mode.
+https://ircv3.net/specs/extensions/bot-mode, https://ircv3.net/specs/extensions/metadata.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import MULTI_PREFIX
+from myproject_chat.capability import METADATA, MULTI_PREFIX
 from myproject_chat.commands.lookup import is_operator, visible_user
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import pack
@@ -32,6 +32,7 @@ from myproject_chat.numerics import (
     RPL_WHOISCERTFP,
     RPL_WHOISCHANNELS,
     RPL_WHOISIDLE,
+    RPL_WHOISKEYVALUE,
     RPL_WHOISMODES,
     RPL_WHOISOPERATOR,
     RPL_WHOISSECURE,
@@ -99,6 +100,9 @@ def _send_whois(session: Session, user: User, target: User) -> None:
         session.reply(RPL_AWAY, nick, text=target.away)
     if private:
         _send_private(session, target)
+    if session.capabilities & METADATA:
+        for key, value in target.metadata.items():
+            session.reply(RPL_WHOISKEYVALUE, nick, key, b"*", text=value)
     idle = max(0, int(session.server.wall()) - target.spoke)
     session.reply(RPL_WHOISIDLE, nick, b"%d" % idle, b"%d" % target.since)
 

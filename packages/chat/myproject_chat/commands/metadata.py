@@ -1,0 +1,429 @@
+"""
+What users and channels say of themselves by keys and values: METADATA.
+
+Everybody may read a user's; a channel's is for its members where a mode keeps others out. A user sets its
+own, the operators of a channel that channel's. Others are told of a change if they subscribe to the key:
+those who share a channel with the user, are in the channel, or watch the user with extended-monitor.
+
+What is set lives in ``User.metadata`` and ``Channel.metadata``. For what is to outlive that,
+`Server.keep_metadata` is told of every change to an account's or a kept channel's, and says which ticket it
+is written with; whoever logs a user in puts the account's dict in the place of the user's own.
+
+Source: https://ircv3.net/specs/extensions/metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self, TypeAlias, cast
+
+from myproject_chat.capability import BATCH, EXTENDED_MONITOR
+from myproject_chat.capability import METADATA as CAPABILITY
+from myproject_chat.channel import Channel
+from myproject_chat.commands.registry import Table
+from myproject_chat.delivery import pack
+from myproject_chat.metadata import Refusal, check_key, check_room, check_value, limits_of
+from myproject_chat.modes import OPERATOR
+from myproject_chat.names import CHANNEL_LENGTH, NICK_LENGTH, fold
+from myproject_chat.numerics import (
+    ERR_NEEDMOREPARAMS,
+    RPL_KEYNOTSET,
+    RPL_KEYVALUE,
+    RPL_METADATASUBOK,
+    RPL_METADATASUBS,
+    RPL_METADATASYNCLATER,
+    RPL_METADATAUNSUBOK,
+    Numeric,
+)
+from myproject_chat.wire import MAX_BODY
+
+if TYPE_CHECKING:
+    from myproject_chat.server import Server
+    from myproject_chat.session import Session
+    from myproject_chat.state import Receiver, User
+    from myproject_chat.wire import Message
+
+__all__ = ["METADATA", "send_own", "tell_of_joining"]
+
+METADATA = Table()
+
+_Subject: TypeAlias = "User | Channel"
+_Act: TypeAlias = "Callable[[Session, bytes, _Subject | None, tuple[bytes, ...]], None]"
+
+# Keys that everybody may see: there are no others.
+_VISIBLE = b"*"
+# What 770 to 772 can take behind ":server 770 nick ", whatever the keys, and how many parameters.
+_KEYS_ROOM = 380
+_KEYS_A_LINE = 12
+# Members of a channel whose metadata comes with a JOIN; of a larger one the client asks when it likes.
+_SYNC_MEMBERS = 100
+
+
+@METADATA.always(b"METADATA", params=2)
+def metadata(session: Session, message: Message) -> None:
+    """Read and set what is said of a user or channel by key: GET LIST SET CLEAR, SUB UNSUB SUBS SYNC."""
+    target, subcommand, *params = message.params
+    name = subcommand.upper()
+    act = _ACTS.get(name)
+    if act is None:
+        _fail(session, Refusal(b"SUBCOMMAND_INVALID", (subcommand,), b"No such subcommand"))
+        return
+    if name in _WITH_PARAMS and not params:
+        session.reply(ERR_NEEDMOREPARAMS, b"METADATA")
+        return
+    subject, found = _find(session, target)
+    if not found:
+        text = b"No such nick or channel"
+        _fail(session, Refusal(b"INVALID_TARGET", (target,), text))
+    elif not _may_read(session, subject):
+        _fail(session, _no_permission(_name_of(session, subject), b"*"))
+    else:
+        act(session, _name_of(session, subject), subject, tuple(params))
+
+
+def _find(session: Session, target: bytes) -> tuple[_Subject | None, bool]:
+    """Find what a target means; before registration that is oneself alone, whom nobody knows yet."""
+    user = session.user
+    if target == b"*":
+        return user, True
+    if user is None:
+        return None, False
+    network = session.server.network
+    if target[:1] != b"#":
+        other = network.user(target)
+        return other, other is not None
+    channel = network.channel(target)
+    if channel is None or (channel.secret and channel not in user.channels):
+        return None, False
+    return channel, True
+
+
+def _may_read(session: Session, subject: _Subject | None) -> bool:
+    user = session.user
+    if user is None or subject is None or subject is user or not isinstance(subject, Channel):
+        return True
+    closed = b"i" in subject.flags or subject.key is not None
+    return not closed or subject in user.channels
+
+
+def _may_set(session: Session, subject: _Subject | None) -> bool:
+    user = session.user
+    if user is None or subject is None or subject is user:
+        return True
+    return isinstance(subject, Channel) and subject.level(user) >= OPERATOR
+
+
+def _name_of(session: Session, subject: _Subject | None) -> bytes:
+    if subject is None:
+        return session.target
+    return subject.name if isinstance(subject, Channel) else subject.nick
+
+
+def _held(session: Session, subject: _Subject | None) -> Mapping[bytes, bytes]:
+    return session.metadata if subject is None else subject.metadata
+
+
+def _fail(session: Session, refusal: Refusal, batch: bytes | None = None) -> None:
+    words = (refusal.code, *refusal.context)
+    session.say(b"FAIL", b"METADATA", *words, text=refusal.text, batch=batch)
+
+
+def _no_permission(target: bytes, key: bytes) -> Refusal:
+    return Refusal(b"KEY_NO_PERMISSION", (target, key), b"You may not do that with this metadata")
+
+
+# Reading
+
+
+def _get(session: Session, name: bytes, subject: _Subject | None, keys: tuple[bytes, ...]) -> None:
+    held = _held(session, subject)
+    limits = limits_of(session.server.settings)
+    with _Batch(session, name) as batch:
+        for key in keys:
+            refusal = check_key(key, limits)
+            if refusal is not None:
+                _fail(session, refusal, batch.name)
+            else:
+                _send(session, name, key, held.get(key), batch.name)
+
+
+def _list(
+    session: Session, name: bytes, subject: _Subject | None, _params: tuple[bytes, ...]
+) -> None:
+    with _Batch(session, name) as batch:
+        for key, value in _held(session, subject).items():
+            _send(session, name, key, value, batch.name)
+
+
+def _sync(
+    session: Session, _name: bytes, subject: _Subject | None, _params: tuple[bytes, ...]
+) -> None:
+    if subject is not None:
+        _send_all(session, subject, session.subscriptions, always=True)
+
+
+def _send(
+    receiver: Receiver, name: bytes, key: bytes, value: bytes | None, batch: bytes | None = None
+) -> None:
+    if value is None:
+        receiver.reply(RPL_KEYNOTSET, name, key, batch=batch)
+    else:
+        receiver.reply(RPL_KEYVALUE, name, key, _VISIBLE, text=value, batch=batch)
+
+
+class _Batch:
+    """Lines that belong together, for a client that knows batches: opens and closes one around them."""
+
+    __slots__ = ("_session", "_target", "name")
+
+    def __init__(self, session: Session, target: bytes) -> None:
+        self._session = session
+        self._target = target
+        self.name = session.server.new_batch() if session.capabilities & BATCH else None
+
+    def __enter__(self) -> Self:
+        if self.name is not None:
+            self._session.say(b"BATCH", b"+" + self.name, b"metadata", self._target)
+        return self
+
+    def __exit__(self, *_why: object) -> None:
+        if self.name is not None:
+            self._session.say(b"BATCH", b"-" + self.name)
+
+
+def _values(
+    user: User, subject: _Subject, keys: Iterable[bytes]
+) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Give what a subject, and everybody in it who is to be seen, says under some keys."""
+    if not isinstance(subject, Channel):
+        yield from (
+            (subject.nick, key, subject.metadata[key]) for key in keys if key in subject.metadata
+        )
+        return
+    yield from (
+        (subject.name, key, subject.metadata[key]) for key in keys if key in subject.metadata
+    )
+    if subject in user.channels:
+        for member in subject.members:
+            if member.metadata and subject.shows(member, user):
+                yield from _values(user, member, keys)
+
+
+def _send_all(
+    session: Session, subject: _Subject, wanted: frozenset[bytes], *, always: bool
+) -> None:
+    """Send the values of some keys, of a channel's members too; without any only if always."""
+    user = session.user
+    if user is None:
+        return
+    values = list(_values(user, subject, sorted(wanted)))
+    if not values and not always:
+        return
+    with _Batch(session, _name_of(session, subject)) as batch:
+        for name, key, value in values:
+            _send(session, name, key, value, batch.name)
+
+
+def _send_or_postpone(session: Session, channel: Channel, wanted: frozenset[bytes]) -> None:
+    """Send what is known of a channel and those in it, or, if those are many, tell to ask for it."""
+    if len(channel.members) > _SYNC_MEMBERS:
+        session.reply(RPL_METADATASYNCLATER, channel.name)
+    else:
+        _send_all(session, channel, wanted, always=False)
+
+
+def send_own(session: Session, user: User) -> None:
+    """
+    Tell a client what is known of its user: at the end of registration, and with the capability.
+
+    :param session: the client.
+    :param user: its user.
+    """
+    _list(session, user.nick, user, ())
+
+
+def tell_of_joining(user: User, channel: Channel) -> None:
+    """
+    Tell somebody who has come to a channel of it and those in it, and those of the one who came.
+
+    :param user: who has come.
+    :param channel: where.
+    """
+    for receiver in user.receivers:
+        if receiver.subscriptions and receiver.capabilities & CAPABILITY:
+            # A user's clients are sessions; state alone need not know.
+            _send_or_postpone(cast("Session", receiver), channel, receiver.subscriptions)
+    if user.metadata:
+        near = [other for other in channel.audience(user) if other is not user]
+        for receiver in _receivers(near):
+            for key, value in user.metadata.items():
+                if key in receiver.subscriptions:
+                    _send(receiver, user.nick, key, value)
+
+
+# Changing
+
+
+def _set(
+    session: Session, name: bytes, subject: _Subject | None, params: tuple[bytes, ...]
+) -> None:
+    key, *rest = params
+    value = rest[0] if rest else None
+    refusal = _refusal(session, name, subject, key, value)
+    if refusal is not None:
+        _fail(session, refusal)
+        return
+    if _held(session, subject).get(key) != value:
+        _change(session, subject, key, value)
+    _send(session, name, key, value)
+
+
+def _refusal(
+    session: Session, name: bytes, subject: _Subject | None, key: bytes, value: bytes | None
+) -> Refusal | None:
+    """Say why a key cannot be set, if so."""
+    limits = limits_of(session.server.settings)
+    refusal = check_key(key, limits)
+    if refusal is not None:
+        return refusal
+    if not _may_set(session, subject):
+        return _no_permission(name, key)
+    if value is None:
+        return None
+    refusal = check_value(key, value, limits)
+    if refusal is None and len(key) + len(value) > _room(session.server):
+        refusal = Refusal(b"INVALID_VALUE", (key,), b"Key and value are too long for a line")
+    return refusal or check_room(name, key, _held(session, subject).keys(), limits)
+
+
+def _room(server: Server) -> int:
+    """What 761 can take behind ":server 761 nick #channel ", whatever the names, with " * :"."""
+    return MAX_BODY - len(b": 761    * :") - len(server.name) - NICK_LENGTH - CHANNEL_LENGTH
+
+
+def _clear(
+    session: Session, name: bytes, subject: _Subject | None, _params: tuple[bytes, ...]
+) -> None:
+    if not _may_set(session, subject):
+        _fail(session, _no_permission(name, b"*"))
+        return
+    with _Batch(session, name) as batch:
+        for key in list(_held(session, subject)):
+            _change(session, subject, key, None)
+            _send(session, name, key, None, batch.name)
+
+
+def _change(session: Session, subject: _Subject | None, key: bytes, value: bytes | None) -> None:
+    """Set or unset a key, have it written, and tell those who subscribe to it."""
+    if subject is None:
+        wished = {**session.metadata, key: value}
+        session.metadata = {key: value for key, value in wished.items() if value is not None}
+        return
+    if value is None:
+        subject.metadata.pop(key, None)
+    else:
+        subject.metadata[key] = value
+    server = session.server
+    if isinstance(subject, Channel):
+        kept = fold(subject.name) if subject.kept else None
+        receivers = _receivers(subject.members)
+    else:
+        kept = None if subject.account is None else fold(subject.account)
+        receivers = _audience(server, subject)
+    if kept is not None:
+        session.hold(server.keep_metadata(kept, key, value))
+    name = _name_of(session, subject)
+    for receiver in receivers:
+        if key in receiver.subscriptions and receiver is not session:
+            _send(receiver, name, key, value)
+
+
+def _receivers(users: Iterable[User]) -> Iterator[Receiver]:
+    for user in users:
+        for receiver in user.receivers:
+            if receiver.subscriptions and receiver.capabilities & CAPABILITY:
+                yield receiver
+
+
+def _audience(server: Server, user: User) -> Iterator[Receiver]:
+    """Give the clients that hear of a user: its own, those near, those that watch it; each once."""
+    near = {user: None, **dict.fromkeys(server.network.peers(user))}
+    yield from _receivers(near)
+    far = CAPABILITY | EXTENDED_MONITOR
+    for watcher in server.watchers.of(user.nick):
+        if watcher.capabilities & far == far and watcher.user not in near:
+            yield watcher
+
+
+# Subscribing
+
+
+def _sub(
+    session: Session, _name: bytes, _subject: _Subject | None, keys: tuple[bytes, ...]
+) -> None:
+    limits = limits_of(session.server.settings)
+    before = session.subscriptions
+    subscribed = dict.fromkeys(before)
+    done: list[bytes] = []
+    for key in keys:
+        refusal = check_key(key, limits)
+        if refusal is None and key not in subscribed and len(subscribed) >= limits.max_subs:
+            text = b"You are subscribed to as many keys as you can"
+            _fail(session, Refusal(b"TOO_MANY_SUBS", (key,), text))
+            break
+        if refusal is not None:
+            _fail(session, refusal)
+            continue
+        subscribed[key] = None
+        done.append(key)
+    session.subscriptions = frozenset(subscribed)
+    _send_keys(session, RPL_METADATASUBOK, done)
+    new = session.subscriptions - before
+    user = session.user
+    if user is not None and new:
+        for channel in sorted(user.channels, key=lambda channel: channel.name):
+            _send_or_postpone(session, channel, new)
+
+
+def _unsub(
+    session: Session, _name: bytes, _subject: _Subject | None, keys: tuple[bytes, ...]
+) -> None:
+    limits = limits_of(session.server.settings)
+    done = []
+    for key in keys:
+        refusal = check_key(key, limits)
+        if refusal is not None:
+            _fail(session, refusal)
+        else:
+            done.append(key)
+    session.subscriptions -= set(done)
+    _send_keys(session, RPL_METADATAUNSUBOK, done)
+
+
+def _subs(
+    session: Session, _name: bytes, _subject: _Subject | None, _params: tuple[bytes, ...]
+) -> None:
+    _send_keys(session, RPL_METADATASUBS, sorted(session.subscriptions))
+
+
+def _send_keys(session: Session, numeric: Numeric, keys: Iterable[bytes]) -> None:
+    for line in pack(dict.fromkeys(keys), _KEYS_ROOM):
+        words = line.split(b" ")
+        for start in range(0, len(words), _KEYS_A_LINE):
+            session.reply(numeric, *words[start : start + _KEYS_A_LINE])
+
+
+_ACTS: Mapping[bytes, _Act] = MappingProxyType(
+    {
+        b"GET": _get,
+        b"LIST": _list,
+        b"SET": _set,
+        b"CLEAR": _clear,
+        b"SUB": _sub,
+        b"UNSUB": _unsub,
+        b"SUBS": _subs,
+        b"SYNC": _sync,
+    }
+)
+_WITH_PARAMS = frozenset({b"GET", b"SET", b"SUB", b"UNSUB"})
