@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import io
 import json
@@ -9,15 +10,18 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat import administration
 from myproject_chat.administration import main
 from myproject_chat.passwords import Cost, hash_password
-from myproject_chat.store import Account, Database, Entry, RegisteredChannel
+from myproject_chat.store import Account, Database, Entry, RegisteredChannel, conversation
+from myproject_chat.store import database as database_module
 from myproject_chat.store.rows import put_account, put_channel, put_entry
 from myproject_chat.store.schema import VERSION
+from tests.chat.storing import refuse
 
 
 class Case(SynchronousTestCase):
@@ -113,24 +117,43 @@ class BanTests(Case):
         self.assertRegex(
             out, r"^dline  192.0.2.0/24 +until .*  Banned\nkline  x@\* +for ever  Spam\n$"
         )
+        self.assertEqual(0, self.ask("ban", "add", "dline", "192.0.2.9/24")[0])
+        self.assertEqual(0, self.ask("ban", "add", "dline", "2001:DB8::1/128")[0])
+        self.assertEqual(
+            [b"192.0.2.0/24", b"2001:db8::1", b"x@*"],
+            [one.mask for one in self.database.load().bans],
+        )
+        for one in ("2001:db8:0::1", "192.0.2.0/24"):
+            self.assertEqual(0, self.ask("ban", "del", "dline", one)[0])
         self.assertEqual(0, self.ask("ban", "del", "kline", "X@*")[0])
-        self.assertEqual([dline], list(self.database.load().bans))
+        self.assertEqual((), self.database.load().bans)
 
     def test_each_mistake_is_named(self) -> None:
+        no_mask = "is no mask; give user@host, where * and ? stand for any"
+        no_address = "is no address; give one, or a network as 192.0.2.0/24"
         for words, problem in (
-            (("add", "kline", "a b"), "'a b' is no mask; give one word"),
+            (("add", "kline", "a b@c"), f"'a b@c' {no_mask}"),
+            (("add", "kline", "a"), f"'a' {no_mask}"),
+            (("add", "kline", "a@"), f"'a@' {no_mask}"),
+            (("add", "dline", "al"), f"'al' {no_address}"),
+            (("del", "dline", "192.0.2.0/33"), f"'192.0.2.0/33' {no_address}"),
             (
-                ("add", "kline", "a", "--for", "soon"),
+                ("add", "kline", "a@b", "--for", "soon"),
                 "--for: 'soon' is no time; give a number and s, m, h, d or w",
             ),
-            (("del", "kline", "a"), "there is no kline 'a'; list shows all"),
+            (
+                ("add", "kline", "a@b", "--reason", "x\r\nERROR"),
+                "--reason: 'x\\r\\nERROR' is not one line; give one",
+            ),
+            (("add", "kline", "\udcff@b"), "what was given is not UTF-8; give it in UTF-8"),
+            (("del", "kline", "a@b"), "there is no kline 'a@b'; list shows all"),
         ):
             self.assertEqual(problem, self.refusal("ban", *words))
 
 
 class FileTests(Case):
     def test_a_sound_file(self) -> None:
-        expected = f"{self.path} is sound: 0 accounts, 0 channels, 0 bans\n"
+        expected = f"{self.path} is sound: 0 accounts, 0 channels, 0 bans, 0 entries of history\n"
         self.assertEqual((0, expected, ""), self.ask("check"))
 
     def test_a_damaged_one(self) -> None:
@@ -139,13 +162,81 @@ class FileTests(Case):
         self.assertEqual(1, status)
         self.assertTrue(out.endswith(f"{self.path} is damaged; restore a backup\n"), out)
 
+    def test_one_that_is_damaged_indeed(self) -> None:
+        names = [Account(b"n%d" % number, 1, "x" * 500) for number in range(50)]
+        self.database.write(statement for one in names for statement in put_account(one))
+        self.database.close()
+        with Path(self.path).open("r+b") as stream:
+            stream.seek(4096 * 20)
+            stream.write(b"\xff" * 4096 * 30)
+        status, out, err = self.ask("check")
+        self.assertEqual((1, ""), (status, err))
+        self.assertTrue(out.endswith(f"{self.path} is damaged; restore a backup\n"), out)
+
+    def test_one_whose_header_says_so(self) -> None:
+        def malformed(_: Database) -> list[str]:
+            failure = sqlite3.DatabaseError("database disk image is malformed")
+            failure.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise failure
+
+        self.patch(Database, "check", malformed)
+        self.assertIn("malformed", self.ask("check")[1])
+
+    def test_tables_that_are_not_as_they_should_be(self) -> None:
+        for statement in ("DROP INDEX history_by_time", "CREATE TABLE mine (x)"):
+            self.database.write([(statement, ())])
+        status, out, _ = self.ask("check")
+        self.assertEqual(1, status)
+        self.assertEqual(
+            ["index history_by_time is missing", "table mine should not be there"],
+            out.splitlines()[:2],
+        )
+
+    def test_the_file_may_be_named_behind_the_words_too(self) -> None:
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.assertEqual(0, main(["ban", "list", "--state", self.path]))
+        self.assertEqual(0, main(["check", "--state", self.path]))
+        self.assertIn("is sound", out.getvalue())
+
+    def test_a_file_that_another_program_holds(self) -> None:
+        self.patch(database_module, "_BUSY", 0.0)
+        self.database.write([])
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(connection.close)
+        connection.execute("BEGIN IMMEDIATE")
+        status, _, err = self.ask("account", "add", "al", stdin="x")
+        self.assertEqual(os.EX_IOERR, status)
+        self.assertIn("database is locked; see to the disk and try again", err)
+
+    def test_a_file_of_an_older_version_that_a_server_has(self) -> None:
+        self.database.write([("PRAGMA user_version = 0", ())])
+        status, _, err = self.ask("check")
+        self.assertEqual(os.EX_DATAERR, status)
+        self.assertIn("a server of an older version has it; restart that one first", err)
+
+    def test_a_file_that_is_somebody_elses(self) -> None:
+        def denied(*_: object, **_more: object) -> NoReturn:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        self.patch(administration, "Database", denied)
+        status, _, err = self.ask("check")
+        self.assertEqual(os.EX_IOERR, status)
+        self.assertIn("permission denied; do this as the user that runs the server", err)
+
+    def test_a_copy_for_which_there_is_no_room(self) -> None:
+        copy = self.mktemp()
+        self.patch(Database, "backup", refuse)
+        self.assertIn("disk is full; name a file where there is", self.refusal("backup", copy))
+
     def test_a_copy_is_whole_and_overwrites_nothing(self) -> None:
         self.ask("account", "add", "al", stdin="x")
         copy = self.mktemp()
         self.assertEqual((0, "", ""), self.ask("backup", copy))
+        self.assertEqual(0o600, Path(copy).stat().st_mode & 0o777)
         self.assertIn("1 accounts", self.ask("check", state=copy)[1])
         self.assertIn("there is such a file", self.refusal("backup", copy))
-        self.assertIn("unable to open database file", self.refusal("backup", "/nowhere/copy"))
+        self.assertIn("no such file or directory; name", self.refusal("backup", "/nowhere/copy"))
 
     def test_history_is_a_json_object_a_line(self) -> None:
         for target in (b"#a", b"#b"):
@@ -155,6 +246,10 @@ class FileTests(Case):
             self.database.write(put_entry(entry))
         _, out, _ = self.ask("export")
         self.assertEqual(2, len(out.splitlines()))
+        pair = Entry(b"idp", 1, conversation(b"al", b"bo"), b"al!~al@h", b"al", b"NOTICE", (b"Bo",))
+        self.database.write(put_entry(pair))
+        _, out, _ = self.ask("export", "--target", "Bo,Al")
+        self.assertEqual(["idp"], [json.loads(line)["msgid"] for line in out.splitlines()])
         _, out, _ = self.ask("export", "--target", "#A")
         self.assertEqual(
             {

@@ -2,8 +2,8 @@
 ``python -m myproject_chat``: looking after the state of a chat server that runs, or does not.
 
 It works on the file, not on the server: SQLite lets several programs at it, and a server that runs notices
-within a second. Passwords are asked for, or read from standard input, never given as an argument: other
-users of the machine see those.
+within a second or two. Passwords are asked for, or read from standard input, never given as an argument:
+other users of the machine see those.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import ipaddress
 import json
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +26,9 @@ from typing import Any, NoReturn
 from myproject_chat.names import fold, is_nick
 from myproject_chat.passwords import Cost, hash_password
 from myproject_chat.scram import derive
-from myproject_chat.store import Account, Database, Entry, NetworkBan
-from myproject_chat.store.rows import put_account, put_ban
+from myproject_chat.store import Account, Database, Entry, Loaded, NetworkBan, conversation
+from myproject_chat.store.database import InUseError
+from myproject_chat.store.rows import delete_account, delete_ban, put_account, put_ban
 from myproject_chat.store.schema import NewerVersionError
 
 __all__ = ["PROGRAM", "main"]
@@ -44,52 +47,61 @@ class _MistakeError(Exception):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Look after the state of a chat server, running or stopped."
-    )
-    parser.add_argument(
+    # Before the words or behind them, as people type it.
+    state = argparse.ArgumentParser(add_help=False)
+    state.add_argument(
         "--state",
         type=Path,
-        default=Path(_STATE),
+        default=argparse.SUPPRESS,
         metavar="FILE",
         help=f"the server's state file (default: {_STATE} in this folder)",
     )
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Look after the state of a chat server, running or stopped.",
+        parents=[state],
+    )
     words = parser.add_subparsers(metavar="WORD", required=True)
+
+    def add(
+        parent: Any, word: str, run: Callable[[argparse.Namespace], int], does: str
+    ) -> argparse.ArgumentParser:
+        one: argparse.ArgumentParser = parent.add_parser(word, help=does, parents=[state])
+        one.set_defaults(run=run)
+        return one
+
     account = words.add_parser("account", help="accounts").add_subparsers(
         metavar="WORD", required=True
     )
     for word, run, does in (
         ("add", _account_add, "register an account; its password is asked for"),
         ("passwd", _account_passwd, "give an account another password, which is asked for"),
-        ("delete", _account_delete, "delete an account"),
+        ("delete", _account_delete, "delete an account and its conversations"),
     ):
-        one = account.add_parser(word, help=does)
-        one.add_argument("name", metavar="NAME")
-        one.set_defaults(run=run)
-    account.add_parser("list", help="list all accounts").set_defaults(run=_account_list)
+        add(account, word, run, does).add_argument("name", metavar="NAME")
+    add(account, "list", _account_list, "list all accounts")
     ban = words.add_parser("ban", help="bans of the server").add_subparsers(
         metavar="WORD", required=True
     )
-    adding = ban.add_parser("add", help="keep somebody out")
-    adding.add_argument("kind", choices=_KINDS, help="kline: user@host; dline: address or network")
-    adding.add_argument("mask", metavar="MASK")
+    adding = add(ban, "add", _ban_add, "keep somebody out")
+    deleting = add(ban, "del", _ban_del, "let somebody in again")
+    for one in (adding, deleting):
+        one.add_argument("kind", choices=_KINDS, help="kline: user@host; dline: address or network")
+        one.add_argument("mask", metavar="MASK")
     adding.add_argument("--reason", default="Banned", help="what those are told whom it hits")
     adding.add_argument(
         "--for", dest="duration", metavar="TIME", help="a number and s, m, h, d or w; else for ever"
     )
-    adding.set_defaults(run=_ban_add)
-    deleting = ban.add_parser("del", help="let somebody in again")
-    deleting.add_argument("kind", choices=_KINDS)
-    deleting.add_argument("mask", metavar="MASK")
-    deleting.set_defaults(run=_ban_del)
-    ban.add_parser("list", help="list all bans").set_defaults(run=_ban_list)
-    words.add_parser("check", help="look for damage in the file").set_defaults(run=_check)
-    backup = words.add_parser("backup", help="copy the file as it is at this moment")
-    backup.add_argument("copy", type=Path, metavar="COPY")
-    backup.set_defaults(run=_backup)
-    export = words.add_parser("export", help="print the history, a JSON object a line")
-    export.add_argument("--target", metavar="CHANNEL", help="of one channel only")
-    export.set_defaults(run=_export)
+    add(ban, "list", _ban_list, "list all bans")
+    add(words, "check", _check, "look for damage in the file")
+    add(words, "backup", _backup, "copy the file as it is at this moment").add_argument(
+        "copy", type=Path, metavar="COPY"
+    )
+    add(words, "export", _export, "print the history, a JSON object a line").add_argument(
+        "--target",
+        metavar="TARGET",
+        help="of one channel, or of two accounts with a comma between them",
+    )
     words.add_parser(
         "hash-password", help="print the hash of a password, for an operator in the configuration"
     ).set_defaults(run=_hash_password)
@@ -102,22 +114,48 @@ def main(arguments: Sequence[str]) -> int:
 
     :param arguments: its words, without the program.
     :return: the exit status: 64 for a mistake in the words, 65 for a file that is not what it should be,
-        1 if `check` found damage.
+        74 for a disk that fails, 1 if `check` found damage.
     """
     try:
-        chosen = _parser().parse_args(arguments)
+        chosen = _parser().parse_args(arguments, argparse.Namespace(state=Path(_STATE)))
     except SystemExit as end:
         # argparse knows of status 2 only.
         return os.EX_USAGE if end.code else os.EX_OK
     run: Callable[[argparse.Namespace], int] = chosen.run
     try:
         return run(chosen)
-    except _MistakeError as mistake:
-        return _fail(str(mistake), os.EX_USAGE)
-    except NewerVersionError as newer:
-        return _fail(f"{chosen.state}: {newer}; install the version that wrote it", os.EX_DATAERR)
-    except sqlite3.Error as failure:
-        return _fail(f"{chosen.state}: {failure}; name a state file with --state", os.EX_DATAERR)
+    except (
+        _MistakeError,
+        NewerVersionError,
+        InUseError,
+        sqlite3.Error,
+        OSError,
+        UnicodeError,
+    ) as failure:
+        return _fail(*_problem(failure, chosen.state))
+
+
+def _problem(failure: Exception, state: Path) -> tuple[str, int]:
+    """Say what is wrong and what to do, and the exit status."""
+    match failure:
+        case UnicodeError():
+            return "what was given is not UTF-8; give it in UTF-8", os.EX_USAGE
+        case _MistakeError():
+            return str(failure), os.EX_USAGE
+        case NewerVersionError():
+            problem, status = f"{failure}; install the version that wrote it", os.EX_DATAERR
+        case InUseError():
+            problem = "a server of an older version has it; restart that one first"
+            status = os.EX_DATAERR
+        case sqlite3.OperationalError():
+            problem, status = f"{failure}; see to the disk and try again", os.EX_IOERR
+        case OSError():
+            why = (failure.strerror or type(failure).__name__).lower()
+            problem, status = f"{why}; do this as the user that runs the server", os.EX_IOERR
+        case _:
+            problem = f"{failure}; name a state file with --state, or restore a backup"
+            status = os.EX_DATAERR
+    return f"{state}: {problem}", status
 
 
 def _say(line: str) -> None:
@@ -174,16 +212,7 @@ def _with_password(account: Account) -> Account:
     password = _password()
     hashed = _hashed(password)
     scram = derive(password, os.urandom(_SALT_SIZE), Cost().iterations)
-    return Account(
-        account.name,
-        account.created,
-        hashed,
-        scram,
-        account.fingerprints,
-        account.email,
-        account.verified,
-        account.settings,
-    )
+    return replace(account, password=hashed, scram=scram)
 
 
 def _account_add(chosen: argparse.Namespace) -> int:
@@ -218,14 +247,7 @@ def _account_delete(chosen: argparse.Namespace) -> int:
         if owned:
             names = b", ".join(owned).decode("utf-8", "replace")
             _refuse(f"{chosen.name!r} owns {names}; transfer or drop them first")
-        database.write(
-            [
-                ("DELETE FROM accounts WHERE key = ?", (key,)),
-                ("DELETE FROM markers WHERE account = ?", (key,)),
-                ("DELETE FROM metadata WHERE subject = ?", (key,)),
-                ("DELETE FROM ranks WHERE account = ?", (key,)),
-            ]
-        )
+        database.write(delete_account(key))
     return os.EX_OK
 
 
@@ -244,6 +266,21 @@ def _account_list(chosen: argparse.Namespace) -> int:
 # Bans
 
 
+def _mask(kind: str, mask: str) -> bytes:
+    """Read a mask in the form in which servers have it."""
+    if kind == "dline":
+        try:
+            network = ipaddress.ip_network(mask, strict=False)
+        except ValueError:
+            _refuse(f"{mask!r} is no address; give one, or a network as 192.0.2.0/24")
+        whole = network.prefixlen == network.max_prefixlen
+        return str(network.network_address if whole else network).encode("ascii")
+    user, at, host = mask.partition("@")
+    if not user or not host or not at or any(ord(one) <= ord(" ") for one in mask):
+        _refuse(f"{mask!r} is no mask; give user@host, where * and ? stand for any")
+    return fold(mask.encode("utf-8"))
+
+
 def _ban_add(chosen: argparse.Namespace) -> int:
     now = int(time.time())
     expires = None
@@ -252,20 +289,21 @@ def _ban_add(chosen: argparse.Namespace) -> int:
         if unit not in _UNITS or not number.isdigit() or not 0 < len(number) <= 6:
             _refuse(f"--for: {chosen.duration!r} is no time; give a number and s, m, h, d or w")
         expires = now + int(number) * _UNITS[unit]
-    if not chosen.mask or any(character in chosen.mask for character in " \r\n\0"):
-        _refuse(f"{chosen.mask!r} is no mask; give one word")
-    words = (chosen.mask.encode("utf-8"), _SETTER, chosen.reason.encode("utf-8"))
+    mask = _mask(chosen.kind, chosen.mask)
+    if any(ord(character) < ord(" ") for character in chosen.reason):
+        _refuse(f"--reason: {chosen.reason!r} is not one line; give one")
+    words = (mask, _SETTER, chosen.reason.encode("utf-8"))
     with _opened(chosen) as database:
         database.write(put_ban(NetworkBan(chosen.kind, *words, now, expires)))
     return os.EX_OK
 
 
 def _ban_del(chosen: argparse.Namespace) -> int:
-    key = fold(chosen.mask.encode("utf-8"))
+    key = _mask(chosen.kind, chosen.mask)
     with _opened(chosen) as database:
         if not any(one.kind == chosen.kind and one.mask == key for one in database.load().bans):
             _refuse(f"there is no {chosen.kind} {chosen.mask!r}; list shows all")
-        database.write([("DELETE FROM bans WHERE kind = ? AND mask = ?", (chosen.kind, key))])
+        database.write(delete_ban(chosen.kind, key))
     return os.EX_OK
 
 
@@ -282,36 +320,51 @@ def _ban_list(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    with _opened(chosen) as database:
-        problems = database.check()
+    try:
+        with _opened(chosen) as database:
+            problems = database.check()
+            loaded = Loaded() if problems else database.load()
+            entries = 0 if problems else database.count_entries()
+    except sqlite3.DatabaseError as failure:
+        if getattr(failure, "sqlite_errorcode", None) != sqlite3.SQLITE_CORRUPT:
+            raise
+        problems = [str(failure)]
+    if problems:
         for problem in problems:
             _say(problem)
-        if problems:
-            _say(f"{chosen.state} is damaged; restore a backup")
-            return 1
-        loaded = database.load()
+        _say(f"{chosen.state} is damaged; restore a backup")
+        return 1
     _say(
         f"{chosen.state} is sound: {len(loaded.accounts)} accounts, {len(loaded.channels)} channels,"
-        f" {len(loaded.bans)} bans"
+        f" {len(loaded.bans)} bans, {entries} entries of history"
     )
     return os.EX_OK
 
 
 def _backup(chosen: argparse.Namespace) -> int:
-    if chosen.copy.exists():
-        _refuse(f"{chosen.copy}: there is such a file; name one that is not there yet")
     with _opened(chosen) as database:
         try:
             database.backup(str(chosen.copy))
-        except sqlite3.Error as failure:
-            _refuse(f"{chosen.copy}: {failure}; name a file in a folder that can be written")
+        except FileExistsError:
+            _refuse(f"{chosen.copy}: there is such a file; name one that is not there yet")
+        except OSError as failure:
+            problem = (failure.strerror or "").lower()
+            _refuse(f"{chosen.copy}: {problem}; name a file in a folder that can be written")
+        except sqlite3.OperationalError as failure:
+            _refuse(f"{chosen.copy}: {failure}; name a file where there is room")
     return os.EX_OK
 
 
+def _target(words: str) -> bytes:
+    folded = fold(words.encode("utf-8"))
+    one, comma, other = folded.partition(b",")
+    return conversation(one, other) if comma else folded
+
+
 def _export(chosen: argparse.Namespace) -> int:
-    target = None if chosen.target is None else fold(chosen.target.encode("utf-8"))
+    target = None if chosen.target is None else _target(chosen.target)
     with _opened(chosen) as database:
-        for entry in database.export(target):
+        for entry in database.history.export(target):
             _say(json.dumps(_as_json(entry), ensure_ascii=False))
     return os.EX_OK
 

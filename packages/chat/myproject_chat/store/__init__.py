@@ -15,6 +15,7 @@ from myproject_chat.store.records import (
     RegisteredChannel,
     StoredMask,
     conversation,
+    party,
 )
 from myproject_chat.store.store import Store
 
@@ -31,4 +32,5 @@ __all__ = [
     "Store",
     "StoredMask",
     "conversation",
+    "party",
 ]

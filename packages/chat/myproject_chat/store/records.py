@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from myproject_chat.names import fold
 from myproject_chat.scram import ScramCredentials
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RegisteredChannel",
     "StoredMask",
     "conversation",
+    "party",
 ]
 
 
@@ -148,11 +150,6 @@ class Entry:
     concatenated: tuple[int, ...] = ()
     bot: bool = False
 
-    @property
-    def is_message(self) -> bool:
-        """Whether it was said; otherwise it happened, and is for those who want events."""
-        return self.command in (b"PRIVMSG", b"NOTICE", b"TAGMSG")
-
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -205,11 +202,25 @@ class Loaded:
     secrets: dict[str, bytes] = field(default_factory=dict)
 
 
+def party(account: bytes | None, nick: bytes) -> bytes:
+    """
+    Name a party of a conversation.
+
+    A guest is never the account of that name: whoever logs in to it reads nothing that was said to a guest,
+    and no guest reads what was said to an account. Guests of one nick cannot be told apart, so what they
+    said is not for them to read.
+
+    :param account: the account, or None for a guest.
+    :param nick: the nick.
+    """
+    return b"~" + fold(nick) if account is None else fold(account)
+
+
 def conversation(one: bytes, other: bytes) -> bytes:
     """
     Name the conversation of two parties, the same whoever asks.
 
-    :param one: a folded account, or the folded nick of somebody without one.
+    :param one: a `party`.
     :param other: the other.
     """
     return b" ".join(sorted((one, other)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from myproject_chat.names import fold
 from myproject_chat.scram import ScramCredentials
@@ -20,10 +20,25 @@ from myproject_chat.store.records import (
     StoredMask,
 )
 
-__all__ = ["Statement", "entry_of", "load", "put_account", "put_ban", "put_channel", "put_entry"]
+__all__ = [
+    "SPOKEN",
+    "Statement",
+    "delete_account",
+    "delete_ban",
+    "delete_channel",
+    "entry_of",
+    "load",
+    "put_account",
+    "put_ban",
+    "put_channel",
+    "put_entry",
+]
 
 #: SQL, and what its question marks stand for.
 Statement = tuple[str, tuple[Any, ...]]
+
+#: What has words; the rest is for clients that want events.
+SPOKEN: Final = (b"PRIVMSG", b"NOTICE")
 
 _SEPARATOR = b"\0"
 _INSERT_ENTRY = (
@@ -36,44 +51,63 @@ _INSERT_PARTY = (
 
 
 def put_account(account: Account) -> Iterator[Statement]:
-    """Write an account, in place of the one of that name."""
-    scram = account.scram
-    packed = None
-    if scram is not None:
-        words = (b"%d" % scram.iterations, scram.salt, scram.stored_key, scram.server_key)
-        packed = json.dumps([word.hex() for word in words]).encode("ascii")
+    """Write an account with its credentials, in place of the one of that name."""
+    key = fold(account.name)
+    yield "DELETE FROM accounts WHERE key = ?", (key,)
     yield (
-        "INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            fold(account.name),
+            key,
             account.name,
             account.created,
             account.password,
-            packed,
             json.dumps([fingerprint.decode("ascii") for fingerprint in account.fingerprints]),
             account.email,
             account.verified,
             json.dumps(account.settings),
         ),
     )
+    scram = account.scram
+    if scram is not None:
+        yield (
+            "INSERT INTO scram VALUES (?, ?, ?, ?, ?)",
+            (key, scram.salt, scram.iterations, scram.stored_key, scram.server_key),
+        )
 
 
-def _account(row: tuple[Any, ...]) -> Account:
-    _, name, created, password, packed, fingerprints, email, verified, settings = row
-    scram = None
-    if packed is not None:
-        iterations, salt, stored_key, server_key = map(bytes.fromhex, json.loads(packed))
-        scram = ScramCredentials(salt, int(iterations), stored_key, server_key)
-    return Account(
-        name,
-        created,
-        password,
-        scram,
-        tuple(one.encode("ascii") for one in json.loads(fingerprints)),
-        email,
-        bool(verified),
-        json.loads(settings),
+def delete_account(name: bytes) -> Iterator[Statement]:
+    """
+    Delete an account, and what is known by its name: whoever has the name next is somebody else.
+
+    Its conversations go, too, with the other's side of them.
+    """
+    key = fold(name)
+    yield "DELETE FROM accounts WHERE key = ?", (key,)
+    yield "DELETE FROM markers WHERE account = ?", (key,)
+    yield "DELETE FROM metadata WHERE subject = ?", (key,)
+    yield "DELETE FROM ranks WHERE account = ?", (key,)
+    mine = "target IN (SELECT target FROM parties WHERE who = ?)"
+    yield f"DELETE FROM history WHERE {mine}", (key,)  # noqa: S608 (our own words)
+    yield f"DELETE FROM parties WHERE {mine}", (key,)  # noqa: S608 (our own words)
+
+
+def _accounts(connection: sqlite3.Connection) -> Iterator[Account]:
+    rows = connection.execute(
+        "SELECT name, created, password, fingerprints, email, verified, settings,"
+        " salt, iterations, stored_key, server_key"
+        " FROM accounts LEFT JOIN scram ON account = key ORDER BY key"
     )
+    for name, created, password, fingerprints, email, verified, settings, *scram in rows:
+        yield Account(
+            name,
+            created,
+            password,
+            None if scram[0] is None else ScramCredentials(*scram),
+            tuple(one.encode("ascii") for one in json.loads(fingerprints)),
+            email,
+            bool(verified),
+            json.loads(settings),
+        )
 
 
 def put_channel(channel: RegisteredChannel) -> Iterator[Statement]:
@@ -102,6 +136,13 @@ def put_channel(channel: RegisteredChannel) -> Iterator[Statement]:
         )
     for account, letters in channel.ranks.items():
         yield "INSERT INTO ranks VALUES (?, ?, ?)", (key, fold(account), letters)
+
+
+def delete_channel(name: bytes) -> Iterator[Statement]:
+    """Delete a channel, but not its history."""
+    key = fold(name)
+    yield "DELETE FROM channels WHERE key = ?", (key,)
+    yield "DELETE FROM metadata WHERE subject = ?", (key,)
 
 
 def _channel(connection: sqlite3.Connection, row: tuple[Any, ...]) -> RegisteredChannel:
@@ -134,6 +175,11 @@ def put_ban(ban: NetworkBan) -> Iterator[Statement]:
     )
 
 
+def delete_ban(kind: str, mask: bytes) -> Iterator[Statement]:
+    """Delete a ban."""
+    yield "DELETE FROM bans WHERE kind = ? AND mask = ?", (kind, fold(mask))
+
+
 def put_entry(entry: Entry) -> Iterator[Statement]:
     """Write an entry of history; one that is there already stays as it is."""
     yield (
@@ -152,12 +198,10 @@ def put_entry(entry: Entry) -> Iterator[Statement]:
             entry.bot,
         ),
     )
-    if entry.is_message and not entry.target.startswith(b"#"):
+    # Who talks with whom, so that nobody's list of conversations takes a look at every message.
+    if entry.command in SPOKEN and not entry.target.startswith(b"#"):
         for who in dict.fromkeys(entry.target.split(b" ")):
-            yield (
-                _INSERT_PARTY,
-                (who, entry.target, entry.time),
-            )
+            yield _INSERT_PARTY, (who, entry.target, entry.time)
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
@@ -190,7 +234,7 @@ def load(connection: sqlite3.Connection) -> Loaded:
         return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 (our own names)
 
     return Loaded(
-        accounts=tuple(_account(row) for row in rows("accounts")),
+        accounts=tuple(_accounts(connection)),
         channels=tuple(_channel(connection, row) for row in rows("channels")),
         bans=tuple(NetworkBan(*row) for row in rows("bans")),
         markers=tuple(Marker(*row) for row in rows("markers")),

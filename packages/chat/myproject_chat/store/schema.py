@@ -4,18 +4,31 @@ The tables, and how a file of an older version becomes one of this.
 `PRAGMA user_version` counts the migrations that a file has been through. Each is run in a transaction of its
 own; one that has been released is never changed, a new one is added behind it.
 
-Why these keys: history is read by target and time, both ways, and written at the end; so its rows are
-numbered as they come, and an index holds target and time. Everything else is small, and read once, whole.
+Why these keys: history is written at its end, and read by target and time, both ways. So its rows are
+numbered as they come, which makes the table grow at one page, and tells apart what has one time; an index has
+target and time, another finds a message by its name, a third what is too old. Everything else is found by a
+key that is a few words: those tables are WITHOUT ROWID, one tree in place of a table and its index.
 
-Source: https://www.sqlite.org/pragma.html#pragma_user_version.
+SCRAM's credentials have a table of their own: who checks a password has no business with them.
+
+Sources: https://www.sqlite.org/pragma.html#pragma_user_version, https://www.sqlite.org/withoutrowid.html.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["APPLICATION_ID", "VERSION", "NewerVersionError", "migrate"]
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "NewerVersionError",
+    "differences",
+    "is_current",
+    "migrate",
+]
 
 #: Written into the file's header, so that `file` and we know what it is: "MPCh".
 APPLICATION_ID: Final = 0x4D504368
@@ -27,11 +40,17 @@ _MIGRATIONS: Final = (
         name BLOB NOT NULL,
         created INTEGER NOT NULL,
         password TEXT,
-        scram BLOB,
         fingerprints TEXT NOT NULL,
         email BLOB NOT NULL,
         verified INTEGER NOT NULL,
         settings TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE scram (
+        account BLOB PRIMARY KEY REFERENCES accounts ON DELETE CASCADE ON UPDATE CASCADE,
+        salt BLOB NOT NULL,
+        iterations INTEGER NOT NULL,
+        stored_key BLOB NOT NULL,
+        server_key BLOB NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE channels (
         key BLOB PRIMARY KEY,
@@ -129,11 +148,12 @@ class NewerVersionError(Exception):
         self.version = version
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def is_current(connection: sqlite3.Connection) -> bool:
     """
-    Make a file one of this version.
+    Tell whether a file is of this version.
 
-    :param connection: to the file, in autocommit mode, not in a transaction.
+    :param connection: to the file.
+    :return: False if it is of an older one, or empty.
     :raises NewerVersionError: it is of a newer one.
     :raises sqlite3.DatabaseError: it is no database, or another program's.
     """
@@ -144,9 +164,51 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("it is another program's database")
     if version > VERSION:
         raise NewerVersionError(version)
-    for number in range(version, VERSION):
+    return bool(version == VERSION)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = _MIGRATIONS) -> None:
+    """
+    Make a file one of this version. Nobody else may do so meanwhile.
+
+    :param connection: to a file that `is_current` has looked at, in autocommit mode, not in a transaction.
+    :param migrations: all there have been.
+    :raises sqlite3.Error: one failed, and has changed nothing.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for number in range(version, len(migrations)):
         # executescript ends an open transaction, so the script has its own.
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {_MIGRATIONS[number]}"
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number + 1}; COMMIT;"
-        )
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {migrations[number]}"
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number + 1}; COMMIT;"
+            )
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+
+def differences(connection: sqlite3.Connection) -> list[str]:
+    """
+    Compare a file's tables and indexes with what they should be.
+
+    :param connection: to a file of this version.
+    :return: a line for each that is missing, strange or not as it should be.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model)
+        wanted = _things(model)
+    found = _things(connection)
+    return [
+        f"{kind} {name} is {'missing' if (kind, name) not in found else 'not as it should be'}"
+        for (kind, name), sql in wanted.items()
+        if found.get((kind, name)) != sql
+    ] + [f"{kind} {name} should not be there" for kind, name in found if (kind, name) not in wanted]
+
+
+def _things(connection: sqlite3.Connection) -> dict[tuple[str, str], str | None]:
+    rows = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'"
+    )
+    return {(kind, name): sql for kind, name, sql in rows}

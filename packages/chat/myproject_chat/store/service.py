@@ -17,10 +17,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from myproject.errors import CannotStart
 from myproject_chat.store.database import MEMORY, Database, InUseError
+from myproject_chat.store.journal import LostError
 from myproject_chat.store.records import Loaded
 from myproject_chat.store.schema import NewerVersionError
 from myproject_chat.store.store import Store
@@ -45,6 +47,7 @@ class StoreService(Service):
     :param wall: seconds since 1970.
     :param history_length: entries that each history keeps; 0 for any number.
     :param history_age: seconds that an entry is kept; 0 for ever.
+    :param flush: whether a loss of power, too, takes nothing that was safe; see `database`.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
 
     :ivar store: the store.
@@ -60,6 +63,7 @@ class StoreService(Service):
         *,
         history_length: int = 0,
         history_age: float = 0,
+        flush: bool = False,
         reactor: Any = None,
     ) -> None:
         self.path = path
@@ -69,7 +73,7 @@ class StoreService(Service):
         self._pool: ThreadPool | None = None
         self._calls: list[LoopingCall] = []
         self.store = Store(
-            partial(Database, path),
+            partial(Database, path, flush=flush),
             self._run,
             self._later,
             history_length=history_length,
@@ -104,19 +108,32 @@ class StoreService(Service):
             ) from None
         self._pool = ThreadPool(1, 1, "chat store")
         self._pool.start()
-        for seconds, call in ((_LOOK, self.store.look), (_PRUNE, self._prune)):
-            if call != self.store.look or self.path != MEMORY:
-                looping = LoopingCall(call)
-                looping.clock = self._reactor
-                looping.start(seconds, now=False).addErrback(self._trouble)
-                self._calls.append(looping)
+        if self.path != MEMORY:
+            self._every(_LOOK, self.store.look)
+        self._every(_PRUNE, self._prune)
         self._ready(loaded)
+
+    def _every(self, seconds: float, call: Callable[[], Deferred[None]]) -> None:
+        """Call it now and then. What fails is told once, and goes on: a full disk is not full for ever."""
+        failing = False
+
+        def well(_: object) -> None:
+            nonlocal failing
+            failing = False
+
+        def trouble(failure: Failure) -> None:
+            nonlocal failing
+            if not failing and not failure.check(LostError):
+                self._log.failure("looking after {path} failed", failure, path=self.path)
+            failing = True
+
+        looping = LoopingCall(lambda: call().addCallbacks(well, trouble))
+        looping.clock = self._reactor
+        looping.start(seconds, now=False)
+        self._calls.append(looping)
 
     def _prune(self) -> Deferred[None]:
         return self.store.prune(int(self._wall() * 1000))
-
-    def _trouble(self, failure: Any) -> None:
-        self._log.failure("the store's upkeep has stopped", failure)
 
     def stopService(self) -> Deferred[None] | None:
         """
@@ -140,8 +157,6 @@ class StoreService(Service):
 
 
 def _why(failure: Exception) -> str:
-    if isinstance(failure, InUseError):
-        return "another server has it"
     if isinstance(failure, OSError):
         return (failure.strerror or type(failure).__name__).lower()
     return str(failure)
@@ -152,4 +167,8 @@ def _remedy(failure: Exception) -> str:
         return "stop that one, or give each its own with --state"
     if isinstance(failure, NewerVersionError):
         return "install the version that wrote it, or give another file with --state"
+    if isinstance(failure, sqlite3.DatabaseError) and not isinstance(
+        failure, sqlite3.OperationalError
+    ):
+        return "restore a backup, or give another file with --state"
     return "give a file in a folder that can be written, with --state, or :memory:"

@@ -1,35 +1,31 @@
 """
-The store: what the server writes down, and when it is safe.
+The store: what the server writes down, and what it looks up.
 
 The server never waits for the disk. Everything small lives in its memory, and is written down as it
-changes; each write is given a number, its ticket. What is waiting when the writer is free goes into one
-transaction, so that a busy server commits many messages at once, and a quiet one commits each at once. When a
-transaction is safe, `on_written` is told the last ticket in it; who holds an acknowledgement back for
-that sends it now. Reads go the same way behind the writes, so a read sees everything written before it.
+changes; each write is given a number, its ticket, by the `journal`, which tells `on_written` when it is safe;
+who holds an acknowledgement back for that sends it then. Reads go the same way behind the writes, so a
+read sees everything written before it; while the disk fails they give what is safe.
 
 All access to the file is in one thread. How a function gets there is handed in (`run`), so that tests run
 it on the spot.
 
-When the disk does not take what is written (it is full, it fails), nothing is dropped: it is tried again
-after `RETRY` seconds, and `healthy` says so meanwhile. What waits has a bound; once it is reached `full` is
-true, and the server has to refuse what would be written. Only when the store is to close while the disk
-fails is what waits lost, and the log says how much.
+While too much waits, `full` is true: the server refuses what people say, and events are left out of the
+history; the log says when that begins, and how many they were.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from myproject_chat.names import fold
 from myproject_chat.selectors import Query
+from myproject_chat.store import rows
 from myproject_chat.store.database import Database
+from myproject_chat.store.journal import Journal
 from myproject_chat.store.records import (
     Account,
     Entry,
@@ -39,17 +35,10 @@ from myproject_chat.store.records import (
     NetworkBan,
     RegisteredChannel,
 )
-from myproject_chat.store.rows import Statement, put_account, put_ban, put_channel, put_entry
 
-__all__ = ["MAX_WAITING", "RETRY", "Store"]
+__all__ = ["Store"]
 
 T = TypeVar("T")
-
-#: Statements that may wait: at 50,000 messages a minute more than a minute's, about 50 MB of the longest.
-MAX_WAITING: Final = 100_000
-
-#: Seconds until what could not be written is tried again.
-RETRY: Final = 1.0
 
 
 class Store:
@@ -63,10 +52,8 @@ class Store:
     :param history_length: entries that each history keeps; 0 for any number.
     :param history_age: milliseconds that an entry is kept; 0 for ever.
 
-    :ivar written: the last ticket of what is safe.
-    :ivar on_written: called with `written` when it has grown.
     :ivar on_changed: called with all that is small when another program has changed the file.
-    :ivar healthy: whether the last write succeeded.
+    :ivar history_length: as given; may be changed, as may `history_age`.
     """
 
     _log = Logger()
@@ -82,20 +69,20 @@ class Store:
     ) -> None:
         self._open_database = open_database
         self._run = run
-        self._later = later
         self.history_length = history_length
         self.history_age = history_age
-        self.written = 0
-        self.healthy = True
-        self.on_written: Callable[[int], None] = lambda _: None
         self.on_changed: Callable[[Loaded], None] = lambda _: None
         self._database: Database | None = None
-        self._given = 0
-        self._waiting: list[Statement] = []
-        self._writing = False
-        self._dirty: set[bytes] = set()
-        self._closing = False
-        self._waiters: list[tuple[int, Deferred[None]]] = []
+        self._journal = Journal(
+            lambda groups: run(partial(self.database.write_groups, groups)), later
+        )
+        self._small_changes = 0
+        self._left_out = 0
+        self._told_full = False
+        self._stale = False
+        # The histories that may be too long. None for all: the limit was another one when they were written.
+        self._dirty: set[bytes] | None = None
+        self._pruned_to: int | None = None
 
     @property
     def database(self) -> Database:
@@ -122,142 +109,136 @@ class Store:
         """
         Write all that waits, then close the file.
 
-        :return: fires when it is closed.
+        :return: fires when it is closed, whatever became of what waited.
         """
 
         def close(_: object) -> Deferred[None]:
             database, self._database = self.database, None
             return self._run(database.close)
 
-        self._closing = True
-        return self.when_written(self._given).addCallback(close)
+        return self._journal.end().addBoth(close)
 
     # Writing
 
     @property
+    def written(self) -> int:
+        """The last ticket of what is safe."""
+        return self._journal.written
+
+    @property
+    def on_written(self) -> Callable[[int], None]:
+        """Called with `written` when it has grown; to be set by who wants that."""
+        return self._journal.on_written
+
+    @on_written.setter
+    def on_written(self, listener: Callable[[int], None]) -> None:
+        self._journal.on_written = listener
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last write succeeded."""
+        return self._journal.healthy
+
+    @property
     def full(self) -> bool:
         """Whether so much waits that no more is to be written."""
-        return len(self._waiting) >= MAX_WAITING
-
-    def _write(self, statements: Iterable[Statement]) -> int:
-        self._waiting.extend(statements)
-        self._given += 1
-        if not self._writing:
-            # At the end of the turn, so that all that is said in it goes together.
-            self._writing = True
-            self._later(0, self._commit)
-        return self._given
-
-    def _commit(self) -> None:
-        batch, self._waiting = self._waiting, []
-        ticket = self._given
-        running = self._run(partial(self.database.write, batch))
-        running.addCallbacks(
-            lambda _: self._committed(ticket), lambda failure: self._failed(failure, batch)
-        )
-
-    def _committed(self, ticket: int) -> None:
-        if not self.healthy:
-            self.healthy = True
-            self._log.info("writing to {path} works again", path=self.database.path)
-        self.written = ticket
-        if self._waiting:
-            self._later(0, self._commit)
-        else:
-            self._writing = False
-        waiters, self._waiters = self._waiters, []
-        for wanted, waiter in waiters:
-            if wanted <= ticket:
-                waiter.callback(None)
-            else:
-                self._waiters.append((wanted, waiter))
-        self.on_written(ticket)
-
-    def _failed(self, failure: Failure, batch: list[Statement]) -> None:
-        self._waiting = batch + self._waiting
-        if self.healthy:
-            self.healthy = False
-            self._log.error(
-                "cannot write to {path}: {why}; trying again every {seconds:g} s",
-                path=self.database.path,
-                why=failure.value,
-                seconds=RETRY,
-            )
-        if not failure.check(sqlite3.Error):
-            self._log.failure("a bug in what is written", failure)
-        if not self._closing:
-            self._later(RETRY, self._commit)
-            return
-        self._log.error("{count} writes are lost", count=len(self._waiting))
-        waiters, self._waiters = self._waiters, []
-        for _, waiter in waiters:
-            waiter.callback(None)
+        return self._journal.full
 
     def when_written(self, ticket: int) -> Deferred[None]:
-        """
-        Wait until something is safe.
+        """Wait until something is safe; see `Journal.when_written`."""
+        return self._journal.when_written(ticket)
 
-        :param ticket: its number.
-        """
-        if ticket <= self.written:
-            return succeed(None)
-        waiter: Deferred[None] = Deferred()
-        self._waiters.append((ticket, waiter))
-        return waiter
+    def _write(self, statements: Iterable[rows.Statement]) -> int:
+        """Write something small, which is in the server's memory as well."""
+        self._small_changes += 1
+        return self._journal.write(statements)
 
     def add(self, entry: Entry) -> int:
-        """Write down what was said or happened; gives the ticket."""
-        self._dirty.add(entry.target)
-        return self._write(put_entry(entry))
+        """
+        Write down what was said or happened.
+
+        An event is left out while the store is `full`. Whoever says something is to be refused then, before.
+
+        :param entry: what.
+        :return: the ticket; of an event that was left out, the last one.
+        """
+        if self._journal.full:
+            self._tell_full()
+            if entry.command not in rows.SPOKEN:
+                self._left_out += 1
+                return self._journal.given
+        elif self._told_full:
+            self._told_full = False
+            text = "the disk keeps up again; {count} events are missing from the history"
+            self._log.info(text, count=self._left_out)
+            self._left_out = 0
+        if self._dirty is not None:
+            self._dirty.add(entry.target)
+        return self._journal.write(rows.put_entry(entry))
+
+    def _tell_full(self) -> None:
+        if not self._told_full:
+            self._told_full = True
+            self._log.error(
+                "{count} writes wait for the disk; until it keeps up nobody can say anything that is to be"
+                " kept, and events are left out of the history",
+                count=len(self._journal),
+            )
 
     def redact(self, target: bytes, msgid: bytes) -> int:
         """Take an entry out of a history; gives the ticket."""
         sql = "DELETE FROM history WHERE msgid = ? AND target = ?"
-        return self._write([(sql, (msgid, target))])
+        return self._journal.write([(sql, (msgid, target))])
 
     def rename_history(self, before: bytes, after: bytes) -> int:
-        """Give the history of a folded channel to another name; gives the ticket."""
-        sql = "UPDATE history SET target = ? WHERE target = ?"
-        return self._write([(sql, (after, before))])
+        """Give the history of a folded channel, and its markers, to another name; gives the ticket."""
+        if self._dirty is not None:
+            self._dirty.add(after)
+        return self._write(
+            [
+                ("UPDATE history SET target = ? WHERE target = ?", (after, before)),
+                ("UPDATE OR REPLACE markers SET target = ? WHERE target = ?", (after, before)),
+            ]
+        )
+
+    def delete_history(self, target: bytes) -> int:
+        """Delete the whole history of a folded channel, and its markers; gives the ticket."""
+        return self._write(
+            [
+                ("DELETE FROM history WHERE target = ?", (target,)),
+                ("DELETE FROM markers WHERE target = ?", (target,)),
+            ]
+        )
 
     def put_account(self, account: Account) -> int:
         """Write an account, new or changed; gives the ticket."""
-        return self._write(put_account(account))
+        return self._write(rows.put_account(account))
 
     def delete_account(self, name: bytes) -> int:
-        """Delete an account and what is known by its name; gives the ticket."""
-        key = fold(name)
-        return self._write(
-            [
-                ("DELETE FROM accounts WHERE key = ?", (key,)),
-                ("DELETE FROM markers WHERE account = ?", (key,)),
-                ("DELETE FROM metadata WHERE subject = ?", (key,)),
-                ("DELETE FROM ranks WHERE account = ?", (key,)),
-            ]
-        )
+        """
+        Delete an account, what is known by its name, and its conversations: the next to have the name is
+        somebody else.
+
+        :param name: its name.
+        :return: the ticket.
+        """
+        return self._write(rows.delete_account(name))
 
     def put_channel(self, channel: RegisteredChannel) -> int:
         """Write a channel, new or changed; gives the ticket."""
-        return self._write(put_channel(channel))
+        return self._write(rows.put_channel(channel))
 
     def delete_channel(self, name: bytes) -> int:
         """Delete a channel, but not its history; gives the ticket."""
-        key = fold(name)
-        return self._write(
-            [
-                ("DELETE FROM channels WHERE key = ?", (key,)),
-                ("DELETE FROM metadata WHERE subject = ?", (key,)),
-            ]
-        )
+        return self._write(rows.delete_channel(name))
 
     def put_ban(self, ban: NetworkBan) -> int:
         """Write a ban, new or changed; gives the ticket."""
-        return self._write(put_ban(ban))
+        return self._write(rows.put_ban(ban))
 
     def delete_ban(self, kind: str, mask: bytes) -> int:
         """Delete a ban; gives the ticket."""
-        sql = "DELETE FROM bans WHERE kind = ? AND mask = ?"
-        return self._write([(sql, (kind, fold(mask)))])
+        return self._write(rows.delete_ban(kind, mask))
 
     def put_marker(self, marker: Marker) -> int:
         """Write how far somebody has read; gives the ticket."""
@@ -281,25 +262,25 @@ class Store:
     # Reading
 
     def _read(self, function: Callable[[Database], T]) -> Deferred[T]:
-        """Run a function behind all writes so far."""
-        reading: Deferred[T] = self.when_written(self._given).addCallback(
+        """Run a function behind all writes so far; while the disk fails, behind those that are safe."""
+        reading: Deferred[T] = self._journal.when_readable().addCallback(
             lambda _: self._run(partial(function, self.database))
         )
         return reading
 
     def entries(self, target: bytes, query: Query, *, events: bool) -> Deferred[list[Entry]]:
-        """Read a part of a history; see `Database.entries`."""
-        return self._read(lambda database: database.entries(target, query, events=events))
+        """Read a part of a history; see `History.entries`."""
+        return self._read(lambda base: base.history.entries(target, query, events=events))
 
     def entry(self, target: bytes, msgid: bytes) -> Deferred[Entry | None]:
         """Find an entry of a history by its name."""
-        return self._read(lambda database: database.entry(target, msgid))
+        return self._read(lambda base: base.history.entry(target, msgid))
 
     def targets(
         self, who: bytes, channels: Sequence[bytes], after: int, before: int, limit: int
     ) -> Deferred[list[tuple[bytes, int]]]:
-        """List the histories in which something was said; see `Database.targets`."""
-        return self._read(lambda database: database.targets(who, channels, after, before, limit))
+        """List the histories in which something was said; see `History.targets`."""
+        return self._read(lambda base: base.history.targets(who, channels, after, before, limit))
 
     # From time to time
 
@@ -310,16 +291,30 @@ class Store:
         :param now: milliseconds since 1970.
         :return: fires when there is no more to delete.
         """
-        targets, self._dirty = tuple(self._dirty), set()
-        before = now - self.history_age if self.history_age else 0
+        return Deferred.fromCoroutine(self._prune(now))
 
-        def again(more: object) -> Deferred[None] | None:
-            return self._run(prune).addCallback(again) if more and self._database else None
+    async def _prune(self, now: int) -> None:
+        base = self.database
+        await self._run(partial(base.forget_bans, now // 1000))
+        if self.history_age:
+            await self._slice_by_slice(partial(base.history.prune_old, now - self.history_age))
+        length = self.history_length
+        if length != self._pruned_to:
+            self._dirty = None
+        dirty, self._dirty, self._pruned_to = self._dirty, set(), length
+        try:
+            if not length or self._database is None:
+                return
+            for target in await self._run(base.history.known) if dirty is None else dirty:
+                await self._slice_by_slice(partial(base.history.prune_long, target, length))
+        except BaseException:
+            self._dirty = None
+            raise
 
-        def prune() -> bool:
-            return self.database.prune(targets, self.history_length, before)
-
-        return self._run(prune).addCallback(again)
+    async def _slice_by_slice(self, delete: Callable[[], bool]) -> None:
+        """Delete until there is no more, or the store has closed meanwhile."""
+        while self._database is not None and await self._run(delete):
+            pass
 
     def look(self) -> Deferred[None]:
         """
@@ -327,9 +322,27 @@ class Store:
 
         :return: fires when that is known, after `on_changed`.
         """
+        return self._run(self.database.has_changed).addCallback(self._looked)
 
-        def seen(loaded: Loaded | None) -> None:
-            if loaded is not None:
-                self.on_changed(loaded)
+    def _looked(self, changed: object) -> Deferred[None] | None:
+        self._stale = self._stale or bool(changed)
+        return self._reload() if self._stale else None
 
-        return self._run(self.database.changed).addCallback(seen)
+    def _reload(self) -> Deferred[None] | None:
+        """Read all that is small behind our own changes, and again if there are more of them meanwhile."""
+        if self._database is None:
+            return None
+        given, base = self._small_changes, self._database
+
+        def loaded(all_of_it: Loaded) -> Deferred[None] | None:
+            if given != self._small_changes:
+                return self._reload()
+            self._stale = False
+            self.on_changed(all_of_it)
+            return None
+
+        return (
+            self.when_written(self._journal.given)
+            .addCallback(lambda _: self._run(base.load))
+            .addCallback(loaded)
+        )

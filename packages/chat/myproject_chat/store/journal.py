@@ -1,0 +1,211 @@
+"""
+The journal: what is to be written waits here, and is written together; tickets say what is safe.
+
+Each write is given a number, its ticket. What is waiting when the writer is free goes into one transaction,
+so that a busy server commits many messages at once, and a quiet one commits each at once. When a
+transaction is safe, `on_written` is told the last ticket in it.
+
+When the disk does not take what is written (it is full, it fails), nothing is dropped: it is tried again
+after `RETRY` seconds, and `healthy` says so meanwhile. What waits has a bound, also for a disk that is merely
+slow: once it is reached `full` is true, and who writes has to write less. Only when the journal is to end,
+and the disk has failed `LAST_TRIES` times more, is what waits lost, and the log says how much.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from myproject_chat.store.rows import Statement
+
+__all__ = ["LAST_TRIES", "MAX_WAITING", "MAX_WAITING_BYTES", "RETRY", "Journal", "LostError"]
+
+#: Writes that may wait: at 50,000 messages a minute two minutes'.
+MAX_WAITING: Final = 100_000
+
+#: Bytes of their values. Most messages have a hundred; one may have twelve thousand.
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+#: Seconds until what could not be written is tried again.
+RETRY: Final = 1.0
+
+#: How often it is tried again at the end: another program may have the file for a moment.
+LAST_TRIES: Final = 5
+
+_Group = tuple[Statement, ...]
+_Waiter = tuple[int, Deferred[None]]
+
+
+class LostError(Exception):
+    """The journal ended while the disk failed: what was waited for is not written."""
+
+
+class Journal:
+    """
+    What waits to be written.
+
+    :param write: writes groups of statements where the file may be used, in the order of the calls; gives
+        what was wrong with those that cannot be written at all.
+    :param later: calls a function after some seconds.
+
+    :ivar given: the last ticket.
+    :ivar written: the last ticket of what is safe.
+    :ivar on_written: called with `written` when it has grown.
+    :ivar healthy: whether the last write succeeded.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        write: Callable[[list[_Group]], Deferred[list[Exception]]],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._write = write
+        self._later = later
+        self.given = 0
+        self.written = 0
+        self.healthy = True
+        self.on_written: Callable[[int], None] = lambda _: None
+        # What waits, a group for each ticket; then what is being written.
+        self._waiting: list[_Group] = []
+        self._waiting_bytes = 0
+        self._batch_size = self._batch_bytes = 0
+        self._writing = False
+        self._waiters: list[_Waiter] = []
+        self._readers: list[_Waiter] = []
+        self._last_tries: int | None = None
+
+    def __len__(self) -> int:
+        """Count what is not safe yet."""
+        return len(self._waiting) + self._batch_size
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that no more is to be written."""
+        return (
+            len(self) >= MAX_WAITING or self._waiting_bytes + self._batch_bytes >= MAX_WAITING_BYTES
+        )
+
+    def write(self, statements: Iterable[Statement]) -> int:
+        """
+        Have something written.
+
+        :param statements: what is written together, or not at all.
+        :return: the ticket.
+        """
+        group = tuple(statements)
+        self._waiting.append(group)
+        for _, values in group:
+            for value in values:
+                if type(value) is bytes:
+                    self._waiting_bytes += len(value)
+        self.given += 1
+        if not self._writing:
+            # At the end of the turn, so that all that is said in it goes together.
+            self._writing = True
+            self._later(0, self._commit)
+        return self.given
+
+    def when_written(self, ticket: int) -> Deferred[None]:
+        """
+        Wait until something is safe.
+
+        :param ticket: its number.
+        :return: fires when it is; with `LostError` if it never will be.
+        """
+        if ticket <= self.written:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._waiters.append((ticket, waiter))
+        return waiter
+
+    def when_readable(self) -> Deferred[None]:
+        """
+        Wait until all there is so far is safe, or the disk fails: who reads will not wait for that.
+
+        :return: fires then.
+        """
+        if not self.healthy or self.given <= self.written:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._readers.append((self.given, waiter))
+        return waiter
+
+    def end(self) -> Deferred[None]:
+        """
+        Have all written that waits.
+
+        :return: fires when it is; with `LostError` if the disk goes on failing.
+        """
+        self._last_tries = LAST_TRIES
+        return self.when_written(self.given)
+
+    def _commit(self) -> None:
+        batch, self._waiting = self._waiting, []
+        self._batch_size, self._batch_bytes = len(batch), self._waiting_bytes
+        self._waiting_bytes = 0
+        self._write(batch).addCallbacks(
+            partial(self._committed, self.given), partial(self._failed, batch)
+        ).addErrback(self._bug)
+
+    def _bug(self, failure: Failure) -> None:
+        self._log.failure("a bug in the store, or in who listens to it", failure)
+
+    def _committed(self, ticket: int, wrong: list[Exception]) -> None:
+        for mistake in wrong:
+            self._log.failure("a bug: this cannot be written, and is left out", Failure(mistake))
+        if not self.healthy:
+            self.healthy = True
+            self._log.info("the store can be written to again")
+        self.written = ticket
+        self._batch_size = self._batch_bytes = 0
+        if self._waiting:
+            self._later(0, self._commit)
+        else:
+            self._writing = False
+        for waiter in self._safe():
+            waiter.callback(None)
+        self.on_written(ticket)
+
+    def _safe(self) -> list[Deferred[None]]:
+        """Take out those who wait for what is safe now."""
+        every = self._waiters + self._readers
+        self._waiters = [one for one in self._waiters if one[0] > self.written]
+        self._readers = [one for one in self._readers if one[0] > self.written]
+        return [waiter for ticket, waiter in every if ticket <= self.written]
+
+    def _failed(self, batch: list[_Group], failure: Failure) -> None:
+        self._waiting = batch + self._waiting
+        self._waiting_bytes += self._batch_bytes
+        self._batch_size = self._batch_bytes = 0
+        if self.healthy:
+            self.healthy = False
+            self._log.error(
+                "the store cannot be written to: {why}; trying again every {seconds:g} s",
+                why=failure.value,
+                seconds=RETRY,
+            )
+            if not failure.check(sqlite3.Error):
+                self._bug(failure)
+        readers, self._readers = self._readers, []
+        for _, reader in readers:
+            reader.callback(None)
+        if self._last_tries is not None:
+            self._last_tries -= 1
+            if self._last_tries < 0:
+                self._lose()
+                return
+        self._later(RETRY, self._commit)
+
+    def _lose(self) -> None:
+        self._log.error("{count} writes are lost", count=len(self._waiting))
+        waiters, self._waiters = self._waiters, []
+        for _, waiter in waiters:
+            waiter.errback(LostError("the store closed while the disk failed"))
