@@ -2,7 +2,7 @@
 Does a server come through ten bad minutes as it went into them?
 
 Starts ``twistd myproject-echo`` and ``twistd myproject`` (the front door, handing over to echo), with TLS
-and with all limits on, on one core, and on another the clients of ``soak_load.py``, which come, go,
+and with limits on, on one core, and on another the clients of ``soak_load.py``, which come, go,
 half-close, stall and reset. Every few seconds the servers are sent SIGHUP, each time with other
 settings: new limits, a renewed certificate, the old limits, a mistake. In between, echo is stopped while
 it is busy (it drains, aborts what remains, and exits) and started again under the same load, while the
