@@ -43,6 +43,7 @@ from zope.interface import alsoProvides, implementer, providedBy
 
 from myproject.handover import abort
 from myproject.limits import Admission, Host, Limits, Reason, descriptor_limit
+from myproject.memory import Trimmer
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (
@@ -262,6 +263,7 @@ class Gate:
         self._bare: bool | None = None
         self._classes: dict[type, Any] = {}
         self._connections: dict[Connection, None] = {}
+        self._trimmer = Trimmer(lambda: self.clock)
         self._waiting: list[defer.Deferred[None]] = []
         self._timer: IDelayedCall | None = None
         self._total = 0
@@ -412,6 +414,7 @@ class Gate:
         entered = self._admission.enter(host)
         connection = Connection(transport, entered, self.clock.seconds())
         self._connections[connection] = None
+        self._trimmer.opened(len(self._connections))
         self._total += 1
         if self.journal is not None:
             self.journal.opened(connection)
@@ -439,6 +442,7 @@ class Gate:
         if connection.socket is not None:
             self._received += connection.socket.received
             self._sent += connection.socket.sent
+        self._trimmer.closed(len(self._connections))
         self._tell_if_empty()
 
     def _tell_if_empty(self) -> None:
@@ -587,6 +591,7 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._trimmer.end()
 
     def when_empty(self) -> defer.Deferred[None]:
         """
