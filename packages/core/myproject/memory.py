@@ -1,11 +1,11 @@
 """
 Giving memory back when a crowd has gone.
 
-What connections took, glibc's allocator keeps in pieces between what is still in use: after a peak of a thousand TLS
-clients nine tenths of the process's memory were free, and none of it the system's. ``malloc_trim`` gives whole
-pages back, from between as well. It takes some milliseconds for each hundred megabytes, in which
-nobody is served, so it is asked for once, when at least half of the peak's connections have gone and
-`QUIET` seconds more have passed, and not at all for peaks that are none.
+What connections took, glibc's allocator keeps in pieces between what is still in use: after a peak of a
+thousand TLS clients nine tenths of a server's memory were free, and none of it the system's.
+``malloc_trim`` gives whole pages back, from between as well. It takes some milliseconds for each hundred
+megabytes, in which nobody is served, so it is asked for once, when at least half of the peak's connections
+have gone and `QUIET` seconds more have passed, and not at all for peaks that are none.
 
 Other C libraries have no such function, and are left alone.
 
