@@ -151,14 +151,14 @@ def make_operator(chat: Chat, nick: str) -> None:
 
 class WhoisTests(SynchronousTestCase):
     def test_what_is_known_is_said(self) -> None:
-        chat = Chat(network_name=b"Net")
+        chat = Chat(description=b"Ours")
         al, bo = chat.join("al"), chat.join("bo", "#a")
         bo.type("AWAY :gone", "PRIVMSG bo :x")
         chat.wait(7)
         expected = [
             f":irc.example 311 al bo ~bo {HOST} * :Bo Real",
             ":irc.example 319 al bo :@#a",
-            ":irc.example 312 al bo irc.example :Net",
+            ":irc.example 312 al bo irc.example :Ours",
             ":irc.example 301 al bo :gone",
             f":irc.example 317 al bo 7 {EPOCH} :seconds idle, signon time",
             ":irc.example 318 al bo :End of WHOIS",
@@ -272,6 +272,7 @@ class InformationTests(SynchronousTestCase):
             (
                 "INFO",
                 [
+                    ":irc.example 371 al :an IRC server",
                     ":irc.example 371 al :myproject-1, an IRC server on Twisted",
                     ":irc.example 371 al :Running since 2001-09-09 01:46:40 UTC",
                     ":irc.example 374 al :End of INFO",
@@ -282,7 +283,7 @@ class InformationTests(SynchronousTestCase):
         lines = al.type("VERSION")
         self.assertEqual(":irc.example 351 al myproject-1 irc.example :", lines[0])
         self.assertEqual({"005"}, {line.split()[1] for line in lines[1:]})
-        self.assertEqual(["364", "365"], al.codes("LINKS"))
+        self.assertEqual([":irc.example 365 al * :End of LINKS"], al.type("LINKS"))
 
     def test_help_names_all_commands_and_knows_each(self) -> None:
         al = Chat().join("al")

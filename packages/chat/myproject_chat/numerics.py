@@ -90,7 +90,6 @@ __all__ = [
     "RPL_ISUPPORT",
     "RPL_KEYNOTSET",
     "RPL_KEYVALUE",
-    "RPL_LINKS",
     "RPL_LIST",
     "RPL_LISTEND",
     "RPL_LISTSTART",
@@ -222,7 +221,6 @@ RPL_VERSION = Numeric(b"351")
 RPL_WHOREPLY = Numeric(b"352")
 RPL_NAMREPLY = Numeric(b"353")
 RPL_WHOSPCRPL = Numeric(b"354")
-RPL_LINKS = Numeric(b"364")
 RPL_ENDOFLINKS = Numeric(b"365", b"End of LINKS")
 RPL_ENDOFNAMES = Numeric(b"366", b"End of NAMES")
 RPL_BANLIST = Numeric(b"367")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from myproject_chat.wire import Message, format_tags, parse, serialise
 
-__all__ = ["MAX_LABEL", "framed", "tagged"]
+__all__ = ["MAX_LABEL", "closing", "framed", "opening", "part", "tagged"]
 
 # labeled-response: "MUST NOT" be longer.
 MAX_LABEL = 64
@@ -50,12 +50,38 @@ def framed(lines: Sequence[bytes], label: bytes, server: bytes, reference: bytes
         return [tagged(serialise(server, b"ACK"), tag)]
     if len(lines) == 1 or _is_one_batch(lines):
         return [tagged(lines[0], tag), *lines[1:]]
-    inside = b"batch=" + reference
-    return [
-        tagged(serialise(server, b"BATCH", (b"+" + reference, b"labeled-response")), tag),
-        *(line if _is_in_batch(line) else tagged(line, inside) for line in lines),
-        serialise(server, b"BATCH", (b"-" + reference,)),
-    ]
+    return [*opening(lines, label, server, reference), closing(server, reference)]
+
+
+def opening(lines: Sequence[bytes], label: bytes, server: bytes, reference: bytes) -> list[bytes]:
+    """
+    Begin a batch for an answer that will be more than one line.
+
+    :param lines: what there is of it; for the others, see `framed`.
+    """
+    tag = format_tags({b"label": label})
+    begin = serialise(server, b"BATCH", (b"+" + reference, b"labeled-response"))
+    return [tagged(begin, tag), *(part(line, reference) for line in lines)]
+
+
+def part(line: bytes, reference: bytes) -> bytes:
+    """
+    Make a line one of a batch, if it is not one of another already.
+
+    :param line: the line.
+    :param reference: the batch's name.
+    """
+    return line if _is_in_batch(line) else tagged(line, b"batch=" + reference)
+
+
+def closing(server: bytes, reference: bytes) -> bytes:
+    """
+    End a batch.
+
+    :param server: the server's name.
+    :param reference: the batch's name.
+    """
+    return serialise(server, b"BATCH", (b"-" + reference,))
 
 
 def _is_in_batch(line: bytes) -> bool:

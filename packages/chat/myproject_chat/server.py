@@ -14,6 +14,7 @@ A session whose queue acknowledges what is not safe yet is kept back until `Serv
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ class Server:
     :ivar turn: how many turns have been flushed.
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
+    :ivar used: how often each command was given, by its name.
     :ivar keep_metadata: writes what was set (or, with None, unset) of a folded account or channel under a
         key, and gives the ticket; writes nothing unless a store has put itself there.
     """
@@ -81,11 +83,13 @@ class Server:
         self.turn = 0
         self.started = wall()
         self.written = 0
+        self.used: Counter[bytes] = Counter()
         self.keep_metadata: Callable[[bytes, bytes, bytes | None], int] = _keep_nothing
         self._messages = 0
         self._batches = 0
         self._stamped: tuple[float, bytes] = (-1.0, b"")
         self._kept: list[Session] = []
+        self._roomy: list[Session] = []
         self._shutting_down = False
         self._wake = wake
         self._dirty: list[Session] = []
@@ -151,6 +155,8 @@ class Server:
                 session.flush()
         for session in speakers:
             session.flush()
+        while self._roomy:
+            self._roomy.pop().go_on()
 
     def reload(self, settings: Settings) -> None:
         """
@@ -168,6 +174,10 @@ class Server:
         ]
         for session in list(self.sessions):
             session.reoffer(gone, new)
+
+    def resume(self, session: Session) -> None:
+        """Note that a session's command can go on at the end of the turn: there is room for its lines."""
+        self._roomy.append(session)
 
     def keep(self, session: Session) -> None:
         """Note that a session is not to be sent anything before what it waits for is written."""

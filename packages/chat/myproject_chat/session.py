@@ -29,6 +29,7 @@ The rules it keeps:
 - A line that acknowledges something waits in the queue until what it acknowledges is safe (`hold`).
 - What waits for a client that does not read has a bound. Who reaches it is marked, and is closed
   when the turn ends: in the middle of a delivery nobody's membership changes.
+- An answer too long for the queue comes in slices: its command awaits `Session.drained` between lines.
 - Nothing is sent to a CLOSED session but its ERROR line, and nothing it sends is read.
 
 Sources: RFC 2812 section 3.1, https://modern.ircdocs.horse/#connection-setup.
@@ -37,7 +38,7 @@ Sources: RFC 2812 section 3.1, https://modern.ircdocs.horse/#connection-setup.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,7 +53,7 @@ from myproject_chat.numerics import (
     ERR_UNKNOWNCOMMAND,
     Numeric,
 )
-from myproject_chat.response import MAX_LABEL, framed, tagged
+from myproject_chat.response import MAX_LABEL, closing, framed, opening, part, tagged
 from myproject_chat.state import User
 from myproject_chat.wire import Message, clip, format_message, parse, serialise
 
@@ -65,6 +66,8 @@ __all__ = ["Awaited", "Failure", "Link", "Session", "State"]
 # Most clients wish for no metadata, and share this.
 _NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 _LABELS = BATCH | LABELED_RESPONSE
+# Bytes of a long answer that are queued at once; as many wait in the transport before it is full.
+_SLICE = 1 << 16
 # What CAP NEW can take behind ":server CAP nick NEW :", whatever the names.
 _CAP_ROOM = 350
 # Seconds that a closed connection may take to read its last lines before it is cut.
@@ -126,13 +129,35 @@ class _Response:
 
     :ivar label: the label.
     :ivar lines: the lines.
+    :ivar reference: the name of its batch, if part of it has been queued; or None.
     """
 
-    __slots__ = ("label", "lines")
+    __slots__ = ("label", "lines", "reference")
 
     def __init__(self, label: bytes) -> None:
         self.label = label
         self.lines: list[bytes] = []
+        self.reference: bytes | None = None
+
+
+class _Room:
+    """What a command awaits until what is queued for its client is on its way."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __await__(self) -> Generator[Awaited, None, None]:
+        yield self
+
+    def addCallbacks(
+        self, callback: Callable[[Any], object], _errback: Callable[[Any], object]
+    ) -> None:
+        self._session.wait_for_room(callback)
+
+    def cancel(self) -> None:
+        """Nothing: a session that closes calls back."""
 
 
 class Session:
@@ -167,6 +192,7 @@ class Session:
         "_aside",
         "_closing",
         "_doomed",
+        "_go_on_with",
         "_gone",
         "_heard",
         "_held",
@@ -248,6 +274,7 @@ class Session:
         self._since = self._heard = server.now()
         self._pinged: float | None = None
         self._introduced = False
+        self._go_on_with: Callable[[Any], object] | None = None
         self._doomed = False
         self._closing = False
         self._gone = False
@@ -327,6 +354,7 @@ class Session:
         elif len(message.params) < command.params:
             self.reply(ERR_NEEDMOREPARAMS, name)
         else:
+            self.server.used[name] += 1
             return command.run(self, message)
         return None
 
@@ -345,6 +373,8 @@ class Session:
             self._collected(response)
         if awaited is not None:
             self._waiting = True
+            if response is not None and isinstance(awaited, _Room):
+                self._begin(response)
             awaited.addCallbacks(
                 lambda _: self._go_on(running, response, None),
                 lambda failure: self._go_on(running, response, failure),
@@ -376,8 +406,22 @@ class Session:
         if response is not None and self._aside is not None:
             response.lines, self._pending, self._aside = self._pending, self._aside, None
 
+    def _begin(self, response: _Response) -> None:
+        """Queue what there is of an answer that has a label and is too long to wait for its end."""
+        lines = [part(line, response.reference) for line in response.lines if response.reference]
+        if response.reference is None:
+            response.reference = self.server.new_batch()
+            lines = opening(response.lines, response.label, self.server.name, response.reference)
+        response.lines.clear()
+        self._pending.extend(lines)
+        self.server.touch(self)
+
     def _finish(self, response: _Response) -> None:
-        """Queue an answer that has a label."""
+        """Queue an answer that has a label, or the rest of it."""
+        if response.reference is not None:
+            self._begin(response)
+            self._pending.append(closing(self.server.name, response.reference))
+            return
         reference = self.server.new_batch()
         for line in framed(response.lines, response.label, self.server.name, reference):
             if not self._pending:
@@ -399,6 +443,16 @@ class Session:
         self.say(b"NOTICE", b"*", text=text % (self.server.settings.network_name, example))
 
     # Out
+
+    @property
+    def since(self) -> float:
+        """When it began, in seconds of the server's clock."""
+        return self._since
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait for the client."""
+        return self._queued
 
     @property
     def target(self) -> bytes:
@@ -483,6 +537,32 @@ class Session:
         words = numeric.text if text is None else text
         self.say(numeric.code, self.target, *params, text=words, batch=batch)
 
+    async def drained(self) -> None:
+        """
+        Wait until there is room for a few more lines; awaited between the lines of a long answer.
+
+        Others come and go meanwhile. Whoever has lines enough queued waits for the end of the turn, and
+        then for the client to read: so the longest answer needs no more of the sendq than the shortest.
+        """
+        if self._queued >= min(_SLICE, self._room // 2):
+            await _Room(self)
+
+    def wait_for_room(self, go_on: Callable[[Any], object]) -> None:
+        """
+        Call back once everything queued has been given to a link that can take more, or never will be.
+
+        :param go_on: called with None.
+        """
+        self._go_on_with = go_on
+        self.server.touch(self)
+
+    def go_on(self) -> None:
+        """Let the command that waits for room go on; who reads is there, if not heard."""
+        go_on, self._go_on_with = self._go_on_with, None
+        if go_on is not None:
+            self._heard = self.server.now()
+            go_on(None)
+
     def hold(self, ticket: int) -> None:
         """
         Keep what is queued, and what comes behind it, until something has been written.
@@ -516,6 +596,8 @@ class Session:
             pending, self._pending = self._pending, []
             self._queued = 0
             self._link.send(pending)
+        if self._go_on_with is not None and not self.choked:
+            self.server.resume(self)
         if self.state is State.CLOSED and not self._closing:
             self._closing = True
             self._link.close()
@@ -527,7 +609,7 @@ class Session:
     def unchoke(self) -> None:
         """The link can take more again."""
         self.choked = False
-        if self._pending:
+        if self._pending or self._go_on_with is not None:
             self.server.touch(self)
 
     # The end, and time
@@ -579,6 +661,8 @@ class Session:
         self.state = State.CLOSED
         user, self.user = self.user, None
         self.server.depart(self, user, reason)
+        # It finds the session closed, and ends.
+        self.go_on()
 
     def tick(self, now: float) -> float | None:
         """

@@ -35,7 +35,7 @@ class Settings:
     :ivar server_name: its name on the network, a word with a dot in it.
     :ivar version: what it says of itself, a word.
     :ivar network_name: the network's name, a word.
-    :ivar description: what the server is, UTF-8; LINKS and WHOIS show it.
+    :ivar description: what the server is, UTF-8; WHOIS and INFO show it.
     :ivar motd: the message of the day, UTF-8, any number of lines; empty for none.
     :ivar admin: up to three lines that ADMIN answers with, UTF-8.
     :ivar password: what PASS has to give before a client may register; empty for nothing.

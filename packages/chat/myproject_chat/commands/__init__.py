@@ -22,6 +22,7 @@ from myproject_chat.commands.monitor import MONITOR
 from myproject_chat.commands.registration import REGISTRATION
 from myproject_chat.commands.registry import Command
 from myproject_chat.commands.renaming import RENAMING
+from myproject_chat.commands.statistics import STATISTICS
 from myproject_chat.commands.users import USERS
 from myproject_chat.commands.who import WHO
 from myproject_chat.commands.whois import WHOIS
@@ -43,6 +44,7 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
             MONITOR,
             REGISTRATION,
             RENAMING,
+            STATISTICS,
             USERS,
             WHO,
             WHOIS,

@@ -65,7 +65,7 @@ _FORWARDED = frozenset(
 
 
 @CHANNELS.registered(b"JOIN", params=1)
-def join(session: Session, user: User, message: Message) -> None:
+async def join(session: Session, user: User, message: Message) -> None:
     """Enter channels; ``0`` leaves all of them."""
     if message.params[0] == b"0":
         for channel in sorted(user.channels, key=lambda channel: channel.name):
@@ -75,6 +75,8 @@ def join(session: Session, user: User, message: Message) -> None:
     for index, name in enumerate(message.params[0].split(b",")):
         if name:
             _join(session, user, name, keys[index] if index < len(keys) else b"")
+            # The names of the next channel may be many, too.
+            await session.drained()
 
 
 def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
@@ -150,7 +152,8 @@ def welcome(receiver: Receiver, user: User, channel: Channel) -> None:
     if channel.topic is not None:
         _send_topic(receiver, channel, channel.topic)
     if not receiver.capabilities & NO_IMPLICIT_NAMES:
-        _send_names(receiver, user, channel)
+        for line in _names(receiver, user, channel):
+            _send_line(receiver, channel, line)
         receiver.reply(RPL_ENDOFNAMES, channel.name)
 
 
@@ -190,7 +193,7 @@ def _part(session: Session, user: User, channel: Channel, reason: bytes | None) 
 
 
 @CHANNELS.registered(b"NAMES")
-def names_(session: Session, user: User, message: Message) -> None:
+async def names_(session: Session, user: User, message: Message) -> None:
     """Say who is in channels."""
     if not message.params:
         session.reply(RPL_ENDOFNAMES, b"*")
@@ -198,15 +201,20 @@ def names_(session: Session, user: User, message: Message) -> None:
     for name in names(message.params[0]):
         channel = session.server.network.channel(name)
         if channel is not None and (not channel.secret or channel in user.channels):
-            _send_names(session, user, channel)
+            for line in _names(session, user, channel):
+                _send_line(session, channel, line)
+                await session.drained()
     session.reply(RPL_ENDOFNAMES, message.params[0])
 
 
-def _send_names(receiver: Receiver, user: User, channel: Channel) -> None:
+def _names(receiver: Receiver, user: User, channel: Channel) -> list[bytes]:
+    """Give the lines that name a channel's members, as they are now."""
+    return pack(_as_wanted(receiver, channel, _visible(user, channel)), _NAMES_ROOM)
+
+
+def _send_line(receiver: Receiver, channel: Channel, line: bytes) -> None:
     symbol = b"@" if channel.secret else b"="
-    shown = _visible(user, channel)
-    for line in pack(_as_wanted(receiver, channel, shown), _NAMES_ROOM):
-        receiver.reply(RPL_NAMREPLY, symbol, channel.name, text=line)
+    receiver.reply(RPL_NAMREPLY, symbol, channel.name, text=line)
 
 
 def _visible(user: User, channel: Channel) -> Iterator[User]:

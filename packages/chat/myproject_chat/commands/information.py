@@ -1,5 +1,5 @@
 """
-What the server says of itself: LUSERS MOTD VERSION TIME INFO LINKS MAP HELP HELPOP.
+What the server says of itself: LUSERS MOTD VERSION TIME INFO ADMIN LINKS MAP HELP HELPOP.
 
 A server's name behind any of them is accepted and makes no difference: there is only one.
 
@@ -16,7 +16,12 @@ from myproject_chat.commands.registry import Table
 from myproject_chat.isupport import tokens_by_line
 from myproject_chat.numerics import (
     ERR_HELPNOTFOUND,
+    ERR_NOADMININFO,
     ERR_NOMOTD,
+    RPL_ADMINEMAIL,
+    RPL_ADMINLOC1,
+    RPL_ADMINLOC2,
+    RPL_ADMINME,
     RPL_ENDOFHELP,
     RPL_ENDOFINFO,
     RPL_ENDOFLINKS,
@@ -26,7 +31,6 @@ from myproject_chat.numerics import (
     RPL_HELPTXT,
     RPL_INFO,
     RPL_ISUPPORT,
-    RPL_LINKS,
     RPL_LOCALUSERS,
     RPL_LUSERCHANNELS,
     RPL_LUSERCLIENT,
@@ -50,6 +54,8 @@ __all__ = ["INFORMATION", "send_isupport", "send_lusers", "send_motd"]
 
 INFORMATION = Table()
 
+# RFC 2812 section 3.4.9 means a city, an institution and an address for mail; they may be anything.
+_ADMIN = (RPL_ADMINLOC1, RPL_ADMINLOC2, RPL_ADMINEMAIL)
 # How many commands HELP names on one line.
 _NAMES_A_LINE = 8
 
@@ -122,6 +128,7 @@ def info(session: Session, _user: User, _message: Message) -> None:
     """Say something of this server and its software."""
     server = session.server
     started = datetime.fromtimestamp(server.started, UTC)
+    session.reply(RPL_INFO, text=server.settings.description)
     session.reply(RPL_INFO, text=server.settings.version + b", an IRC server on Twisted")
     session.reply(
         RPL_INFO, text=started.strftime("Running since %Y-%m-%d %H:%M:%S UTC").encode("ascii")
@@ -129,11 +136,21 @@ def info(session: Session, _user: User, _message: Message) -> None:
     session.reply(RPL_ENDOFINFO)
 
 
+@INFORMATION.registered(b"ADMIN")
+def admin(session: Session, _user: User, _message: Message) -> None:
+    """Say who runs this server, and whom to write to."""
+    lines = session.server.settings.admin
+    if not lines:
+        session.reply(ERR_NOADMININFO, session.server.name)
+        return
+    session.reply(RPL_ADMINME, session.server.name)
+    for numeric, line in zip(_ADMIN, lines, strict=False):
+        session.reply(numeric, text=line)
+
+
 @INFORMATION.registered(b"LINKS")
 def links(session: Session, _user: User, _message: Message) -> None:
-    """List the servers of the network: this one."""
-    name = session.server.name
-    session.reply(RPL_LINKS, name, name, text=b"0 " + session.server.settings.network_name)
+    """Say which servers the network has; as there is one, whose name everybody knows, none are listed."""
     session.reply(RPL_ENDOFLINKS, b"*")
 
 

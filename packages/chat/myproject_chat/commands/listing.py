@@ -38,15 +38,24 @@ _DIGITS = 9
 
 
 @LISTING.registered(b"LIST")
-def list_(session: Session, user: User, message: Message) -> None:
+async def list_(session: Session, user: User, message: Message) -> None:
     """List channels that are not secret, or that one is in."""
     meets = _read(message.params[0] if message.params else b"", session.server.wall())
     session.reply(RPL_LISTSTART, b"Channel")
-    for channel in sorted(session.server.network.channels.values(), key=lambda one: one.name):
+    network = session.server.network
+    room = session.server.settings.limits.list_results
+    for channel in sorted(network.channels.values(), key=lambda one: one.name):
+        # Since the last slice some may have gone.
+        if network.channel(channel.name) is not channel or not room:
+            continue
         if (channel in user.channels or not channel.secret) and all(one(channel) for one in meets):
-            shown = sum(channel.shows(member, user) for member in channel.members)
+            shown = len(channel.members)
+            if b"u" in channel.flags:
+                shown = sum(channel.shows(member, user) for member in channel.members)
             topic = b"" if channel.topic is None else channel.topic.text
             session.reply(RPL_LIST, channel.name, b"%d" % shown, text=topic)
+            room -= 1
+            await session.drained()
     session.reply(RPL_LISTEND)
 
 

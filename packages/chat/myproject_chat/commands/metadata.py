@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, cast
 from myproject_chat.capability import BATCH, EXTENDED_MONITOR
 from myproject_chat.capability import METADATA as CAPABILITY
 from myproject_chat.channel import Channel
-from myproject_chat.commands.registry import Table
+from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.delivery import pack
 from myproject_chat.metadata import Refusal, check_key, check_room, check_value, limits_of
 from myproject_chat.modes import OPERATOR
@@ -49,7 +49,7 @@ __all__ = ["METADATA", "send_own", "tell_of_joining"]
 METADATA = Table()
 
 _Subject: TypeAlias = "User | Channel"
-_Act: TypeAlias = "Callable[[Session, bytes, _Subject | None, tuple[bytes, ...]], None]"
+_Act: TypeAlias = "Callable[[Session, bytes, _Subject | None, tuple[bytes, ...]], Outcome]"
 
 # Keys that everybody may see: there are no others.
 _VISIBLE = b"*"
@@ -61,17 +61,17 @@ _SYNC_MEMBERS = 100
 
 
 @METADATA.always(b"METADATA", params=2)
-def metadata(session: Session, message: Message) -> None:
+def metadata(session: Session, message: Message) -> Outcome:
     """Read and set what is said of a user or channel by key: GET LIST SET CLEAR, SUB UNSUB SUBS SYNC."""
     target, subcommand, *params = message.params
     name = subcommand.upper()
     act = _ACTS.get(name)
     if act is None:
         _fail(session, Refusal(b"SUBCOMMAND_INVALID", (subcommand,), b"No such subcommand"))
-        return
+        return None
     if name in _WITH_PARAMS and not params:
         session.reply(ERR_NEEDMOREPARAMS, b"METADATA")
-        return
+        return None
     subject, found = _find(session, target)
     if not found:
         text = b"No such nick or channel"
@@ -79,7 +79,8 @@ def metadata(session: Session, message: Message) -> None:
     elif not _may_read(session, subject):
         _fail(session, _no_permission(_name_of(session, subject), b"*"))
     else:
-        act(session, _name_of(session, subject), subject, tuple(params))
+        return act(session, _name_of(session, subject), subject, tuple(params))
+    return None
 
 
 def _find(session: Session, target: bytes) -> tuple[_Subject | None, bool]:
@@ -156,11 +157,17 @@ def _list(
             _send(session, name, key, value, batch.name)
 
 
-def _sync(
-    session: Session, _name: bytes, subject: _Subject | None, _params: tuple[bytes, ...]
+async def _sync(
+    session: Session, name: bytes, subject: _Subject | None, _params: tuple[bytes, ...]
 ) -> None:
-    if subject is not None:
-        _send_all(session, subject, session.subscriptions, always=True)
+    user = session.user
+    if subject is None or user is None:
+        return
+    values = list(_values(user, subject, sorted(session.subscriptions)))
+    with _Batch(session, name) as batch:
+        for said_by, key, value in values:
+            _send(session, said_by, key, value, batch.name)
+            await session.drained()
 
 
 def _send(
@@ -210,27 +217,18 @@ def _values(
                 yield from _values(user, member, keys)
 
 
-def _send_all(
-    session: Session, subject: _Subject, wanted: frozenset[bytes], *, always: bool
+def _send_or_postpone(
+    session: Session, user: User, channel: Channel, wanted: frozenset[bytes]
 ) -> None:
-    """Send the values of some keys, of a channel's members too; without any only if always."""
-    user = session.user
-    if user is None:
-        return
-    values = list(_values(user, subject, sorted(wanted)))
-    if not values and not always:
-        return
-    with _Batch(session, _name_of(session, subject)) as batch:
-        for name, key, value in values:
-            _send(session, name, key, value, batch.name)
-
-
-def _send_or_postpone(session: Session, channel: Channel, wanted: frozenset[bytes]) -> None:
     """Send what is known of a channel and those in it, or, if those are many, tell to ask for it."""
     if len(channel.members) > _SYNC_MEMBERS:
         session.reply(RPL_METADATASYNCLATER, channel.name)
-    else:
-        _send_all(session, channel, wanted, always=False)
+        return
+    values = list(_values(user, channel, sorted(wanted)))
+    if values:
+        with _Batch(session, channel.name) as batch:
+            for said_by, key, value in values:
+                _send(session, said_by, key, value, batch.name)
 
 
 def send_own(session: Session, user: User) -> None:
@@ -253,7 +251,7 @@ def tell_of_joining(user: User, channel: Channel) -> None:
     for receiver in user.receivers:
         if receiver.subscriptions and receiver.capabilities & CAPABILITY:
             # A user's clients are sessions; state alone need not know.
-            _send_or_postpone(cast("Session", receiver), channel, receiver.subscriptions)
+            _send_or_postpone(cast("Session", receiver), user, channel, receiver.subscriptions)
     if user.metadata:
         near = [other for other in channel.audience(user) if other is not user]
         for receiver in _receivers(near):
@@ -383,7 +381,7 @@ def _sub(
     user = session.user
     if user is not None and new:
         for channel in sorted(user.channels, key=lambda channel: channel.name):
-            _send_or_postpone(session, channel, new)
+            _send_or_postpone(session, user, channel, new)
 
 
 def _unsub(

@@ -50,7 +50,7 @@ class _Asked(NamedTuple):
 
 
 @WHO.registered(b"WHO")
-def who(session: Session, user: User, message: Message) -> None:
+async def who(session: Session, user: User, message: Message) -> None:
     """List who is in a channel, or whom a mask of nick, user name, host or real name fits."""
     mask = message.params[0] if message.params else b"*"
     asked = _read(message.params[1] if len(message.params) > 1 else b"")
@@ -60,6 +60,7 @@ def who(session: Session, user: User, message: Message) -> None:
                 _send_plain(session, channel, found)
             else:
                 _send_fields(session, user, channel, found, asked)
+            await session.drained()
     session.reply(RPL_ENDOFWHO, mask)
 
 
@@ -76,15 +77,13 @@ def _read(text: bytes) -> _Asked:
 
 
 def _who(session: Session, user: User, mask: bytes) -> Iterator[tuple[Channel | None, User]]:
+    """Give those whom a mask fits, each as it is when it is asked for; some may have gone by then."""
     network = session.server.network
     if mask[:1] == b"#":
         channel = network.channel(mask)
         if channel is None or (channel.secret and channel not in user.channels):
             return
-        inside = channel in user.channels
-        for member in channel.members:
-            if (inside or not member.invisible) and channel.shows(member, user):
-                yield channel, member
+        yield from ((channel, member) for member in _members(user, channel))
         return
     named = network.user(mask)
     if named is not None:
@@ -92,10 +91,23 @@ def _who(session: Session, user: User, mask: bytes) -> Iterator[tuple[Channel | 
         return
     if mask == b"0":
         mask = b"*"
-    for other in network.users.values():
+    for other in list(network.users.values()):
+        if network.user(other.nick) is not other:
+            continue
         seen = not other.invisible or other is user or other.shares_channel_with(user)
         if (seen or is_operator(user)) and _fits(mask, other, whole=is_operator(user)):
             yield _shared_channel(user, other), other
+
+
+def _members(user: User, channel: Channel) -> Iterator[User]:
+    inside = channel in user.channels
+    for member in list(channel.members):
+        if (
+            member in channel.members
+            and (inside or not member.invisible)
+            and channel.shows(member, user)
+        ):
+            yield member
 
 
 def _shared_channel(user: User, other: User) -> Channel | None:

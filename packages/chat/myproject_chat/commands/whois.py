@@ -87,7 +87,7 @@ def _send_whois(session: Session, user: User, target: User) -> None:
     for line in pack(shown, _ROOM):
         session.reply(RPL_WHOISCHANNELS, nick, text=line)
     settings = session.server.settings
-    session.reply(RPL_WHOISSERVER, nick, settings.server_name, text=settings.network_name)
+    session.reply(RPL_WHOISSERVER, nick, settings.server_name, text=settings.description)
     if is_operator(target):
         session.reply(RPL_WHOISOPERATOR, nick)
     if target.account is not None:
