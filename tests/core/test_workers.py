@@ -87,6 +87,10 @@ class ProcessReactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.processes: list[Process] = []
+        self.told_to_stop = False
+
+    def stop(self) -> None:
+        self.told_to_stop = True
 
     def spawnProcess(
         self,
@@ -299,20 +303,20 @@ class StartTests(Supervised):
         )
         self.assertEqual(1, self.stderr.getvalue().count("\n"))
         self.assertEqual([exit_unavailable], self.exits)
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertTrue(self.reactor.told_to_stop)
 
     def test_ends_again_and_again(self) -> None:
         """So does a worker that never becomes ready."""
         self.start()
         for number in range(TRIES):
-            self.assertFalse(self.reactor.hasStopped)
+            self.assertFalse(self.reactor.told_to_stop)
             self.reactor.processes[0 if not number else -1].end(1)
             self.reactor.advance(1)
         self.assertIn(
             "worker 1 ended 3 times before it was ready, the last time with status 1",
             self.stderr.getvalue(),
         )
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertTrue(self.reactor.told_to_stop)
 
 
 class ReplacementTests(Supervised):
@@ -348,14 +352,14 @@ class ReplacementTests(Supervised):
         self.assertEqual(sorted(waits), waits)
         self.assertLess(waits[0], 0.3)
         self.assertAlmostEqual(LONGEST_DELAY, waits[-1], delta=0.1)
-        self.assertFalse(self.reactor.hasStopped)
+        self.assertFalse(self.reactor.told_to_stop)
 
     def test_refused_later(self) -> None:
         """A replacement that cannot start is logged; those that run go on."""
         first, _ = self.started()
         first.say("refused", why="the store is locked")
         self.assert_logged("worker 1 cannot start: the store is locked")
-        self.assertFalse(self.reactor.hasStopped)
+        self.assertFalse(self.reactor.told_to_stop)
 
     def test_nonsense(self) -> None:
         """One that cannot be understood is killed, so that it is replaced."""
