@@ -36,6 +36,7 @@ __all__ = [
     "ERR_NOADMININFO",
     "ERR_NOMOTD",
     "ERR_NONICKNAMEGIVEN",
+    "ERR_NOOPERHOST",
     "ERR_NOORIGIN",
     "ERR_NOPRIVILEGES",
     "ERR_NORECIPIENT",
@@ -142,6 +143,7 @@ __all__ = [
     "RPL_WHOREPLY",
     "RPL_WHOSPCRPL",
     "RPL_WHOWASUSER",
+    "RPL_YOUREOPER",
     "RPL_YOURHOST",
     "Numeric",
 ]
@@ -233,6 +235,7 @@ RPL_MOTDSTART = Numeric(b"375")
 RPL_ENDOFMOTD = Numeric(b"376", b"End of the message of the day")
 RPL_VISIBLEHOST = Numeric(b"396", b"is your visible host now")
 RPL_WHOISMODES = Numeric(b"379")
+RPL_YOUREOPER = Numeric(b"381", b"You are now an operator of the server")
 RPL_TIME = Numeric(b"391")
 ERR_NOSUCHNICK = Numeric(b"401", b"No such nick")
 ERR_NOSUCHCHANNEL = Numeric(b"403", b"No such channel")
@@ -269,6 +272,7 @@ ERR_NEEDREGGEDNICK = Numeric(b"477", b"You must be logged in to an account")
 ERR_BANLISTFULL = Numeric(b"478", b"The ban list is full")
 ERR_NOPRIVILEGES = Numeric(b"481", b"You are not an operator of the server with that privilege")
 ERR_CHANOPRIVSNEEDED = Numeric(b"482", b"You are not a channel operator")
+ERR_NOOPERHOST = Numeric(b"491", b"Nobody may become an operator from there")
 ERR_UMODEUNKNOWNFLAG = Numeric(b"501", b"Unknown user mode")
 ERR_USERSDONTMATCH = Numeric(b"502", b"You cannot see or change another user's modes")
 ERR_HELPNOTFOUND = Numeric(b"524", b"There is no help on that")

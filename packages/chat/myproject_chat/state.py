@@ -69,6 +69,7 @@ class User:
     :ivar channels: where the user is.
     :ivar invited: the channels that have invited the user.
     :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
+    :ivar operator: the name under which the user said OPER; it counts while mode ``o`` is set.
     :ivar accepted: who may write to the user although mode ``R`` would not have it.
     :ivar away: why the user is away, or None.
     :ivar metadata: what the user says of itself, by key; the account's own dict, if that is kept.
@@ -87,6 +88,7 @@ class User:
         "metadata",
         "modes",
         "nick",
+        "operator",
         "real_name",
         "receivers",
         "since",
@@ -114,6 +116,7 @@ class User:
         self.channels: set[Channel] = set()
         self.invited: set[Channel] = set()
         self.modes: set[bytes] = set()
+        self.operator = b""
         self.accepted: set[User] = set()
         self.away: bytes | None = None
         self.metadata: dict[bytes, bytes] = {}
