@@ -11,9 +11,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat.selectors import Moment, Query, Subcommand
 from myproject_chat.store import MEMORY, Database, Entry, Store
 
-__all__ = ["StoreCase", "at_once", "entry", "refuse"]
+__all__ = ["StoreCase", "at_once", "entry", "expected", "refuse"]
 
 
 def entry(
@@ -30,6 +31,41 @@ def entry(
         (target,),
         b"text",
     )
+
+
+def expected(entries: list[Entry], query: Query, *, events: bool) -> list[Entry]:
+    """Select with lists what the query selects of entries whose names are numbers, in their order."""
+    mine = [one for one in entries if one.target == query.target]
+    mine.sort(key=lambda one: (one.time, int(one.msgid)))
+    names = {one.msgid: index for index, one in enumerate(mine)}
+    before: list[list[Entry]] = []
+    behind: list[list[Entry]] = []
+    for bound in query.bounds:
+        if isinstance(bound, Moment):
+            before.append([one for one in mine if one.time < bound.milliseconds])
+            behind.append([one for one in mine if one.time > bound.milliseconds])
+        elif bound.id not in names:
+            return []
+        else:
+            before.append(mine[: names[bound.id]])
+            behind.append(mine[names[bound.id] + 1 :])
+
+    def kept(part: list[Entry]) -> list[Entry]:
+        return [one for one in part if events or one.command != b"JOIN"]
+
+    limit = query.limit
+    if query.subcommand is Subcommand.BEFORE:
+        return kept(before[0])[-limit:]
+    if query.subcommand is Subcommand.AFTER:
+        return kept(behind[0])[:limit]
+    if query.subcommand is Subcommand.LATEST:
+        return kept(behind[0])[-limit:]
+    if query.subcommand is Subcommand.BETWEEN:
+        forwards = kept([one for one in behind[0] if one in before[1]])
+        backwards = kept([one for one in before[0] if one in behind[1]])
+        return forwards[:limit] or backwards[-limit:]
+    earlier = kept(before[0])[-(limit // 2) :] if limit > 1 else []
+    return earlier + kept(mine[len(before[0]) :])[: limit - len(earlier)]
 
 
 def at_once(function: Callable[[], Any]) -> Deferred[Any]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
 from myproject_chat.scram import ScramCredentials
 from myproject_chat.store import (
     Account,
@@ -11,8 +16,10 @@ from myproject_chat.store import (
     Metadata,
     NetworkBan,
     RegisteredChannel,
+    Store,
     StoredMask,
 )
+from myproject_chat.store.rows import put_account
 from tests.chat.storing import StoreCase
 
 
@@ -91,3 +98,41 @@ class RecordTests(StoreCase):
         other.write([("DELETE FROM accounts", ())])
         self.successResultOf(self.store.look())
         self.assertEqual([()], [loaded.accounts for loaded in seen])
+
+    def test_what_we_change_meanwhile_is_not_undone_by_what_was_read_before(self) -> None:
+        held: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def hold(function: Callable[[], Any]) -> Deferred[Any]:
+            done: Deferred[Any] = Deferred()
+            held.append((function, done))
+            return done
+
+        def go_on() -> None:
+            function, done = held.pop(0)
+            done.callback(function())
+
+        path = self.mktemp()
+        store = Store(lambda: Database(path), hold, self.clock.callLater)
+        store.open()
+        self.addCleanup(store.database.close)
+        seen: list[Loaded] = []
+        store.on_changed = seen.append
+        other = Database(path, exclusive=False)
+        self.addCleanup(other.close)
+        other.write(put_account(Account(b"al", 1)))
+        looked = store.look()
+        go_on()
+        # It is being read; now we change something.
+        store.put_account(Account(b"bo", 2))
+        go_on()
+        self.turn()
+        self.assertEqual([], seen)
+        go_on()
+        go_on()
+        self.successResultOf(looked)
+        self.assertEqual([(Account(b"al", 1), Account(b"bo", 2))], [one.accounts for one in seen])
+
+    def test_a_store_that_closes_meanwhile_tells_nothing(self) -> None:
+        self.patch(self.store.database, "has_changed", lambda: True)
+        self.patch(self.store, "_database", None)
+        self.assertIsNone(self.store._looked(changed=True))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from myproject.errors import CannotStart
-from myproject_chat.store import Database
-from myproject_chat.store.schema import APPLICATION_ID, VERSION
+from myproject_chat.store import MEMORY, Account, Database, Loaded
+from myproject_chat.store import service as service_module
+from myproject_chat.store.history import History
+from myproject_chat.store.rows import put_account
+from myproject_chat.store.schema import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from myproject_chat.store.service import StoreService
+from tests.chat.storing import at_once, entry, refuse
 
 
 class FileTests(SynchronousTestCase):
@@ -72,3 +81,210 @@ class FileTests(SynchronousTestCase):
             (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
         connection.close()
         self.assertEqual((APPLICATION_ID, "wal"), (application, journal))
+
+    def test_it_is_for_its_owner_only(self) -> None:
+        path = self.mktemp()
+        database = Database(path)
+        self.addCleanup(database.close)
+        database.write([])
+        for name in (path, f"{path}-wal", f"{path}-shm", f"{path}.lock"):
+            self.assertEqual(0o600, Path(name).stat().st_mode & 0o777, name)
+
+    def test_a_server_has_it_under_any_of_its_names(self) -> None:
+        path, other = self.mktemp(), self.mktemp()
+        database = Database(path)
+        self.addCleanup(database.close)
+        Path(other).symlink_to(Path(path).absolute())
+        self.assertIn("another server has it", self.refusal(other))
+
+    def test_a_file_is_free_again_after_a_refusal_and_after_closing(self) -> None:
+        path = self.mktemp()
+        for content in ("something else " * 100, ""):
+            Path(path).write_text(content)
+            if content:
+                self.assertIn("restore a backup, or give another file", self.refusal(path))
+        for _ in range(2):
+            Database(path).close()
+
+    def test_what_is_flushed(self) -> None:
+        for flush, expected in ((False, 1), (True, 2)):
+            database = Database(self.mktemp(), flush=flush)
+            self.addCleanup(database.close)
+            (level,) = database._connection.execute("PRAGMA synchronous").fetchone()
+            self.assertEqual(expected, level)
+
+    def test_a_copy_that_cannot_be_made_is_not_there(self) -> None:
+        database = Database(self.mktemp())
+        copy = self.mktemp()
+        database.close()
+        self.assertRaises(sqlite3.Error, database.backup, copy)
+        self.assertFalse(Path(copy).exists())
+
+    def test_a_row_that_points_nowhere_is_found(self) -> None:
+        path = self.mktemp()
+        database = Database(path)
+        self.addCleanup(database.close)
+        connection = sqlite3.connect(path)
+        with connection:
+            connection.execute("INSERT INTO ranks VALUES (x'61', x'62', x'6f')")
+        connection.close()
+        self.assertEqual(["a row of ranks points nowhere"], database.check())
+
+
+class MigrationTests(SynchronousTestCase):
+    """How a file of an older version becomes one of this."""
+
+    def setUp(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(self.connection.close)
+
+    def ask(self, pragma: str) -> object:
+        return self.connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+    def test_each_step_is_taken_once_in_its_order(self) -> None:
+        steps = ["CREATE TABLE a (x); INSERT INTO a VALUES (1);", "UPDATE a SET x = x + 1;"]
+        migrate(self.connection, steps[:1])
+        self.assertEqual(
+            (1, APPLICATION_ID), (self.ask("user_version"), self.ask("application_id"))
+        )
+        for _ in range(2):
+            migrate(self.connection, steps)
+            self.assertEqual(2, self.ask("user_version"))
+            self.assertEqual([(2,)], self.connection.execute("SELECT x FROM a").fetchall())
+
+    def test_a_step_that_fails_changes_nothing(self) -> None:
+        steps = ["CREATE TABLE a (x);", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);"]
+        self.assertRaises(sqlite3.OperationalError, migrate, self.connection, steps)
+        self.assertEqual(1, self.ask("user_version"))
+        self.assertEqual([], self.connection.execute("SELECT x FROM a").fetchall())
+        self.assertFalse(self.connection.in_transaction)
+
+    def test_a_file_of_version_1_opens_with_all_that_is_in_it(self) -> None:
+        # What the first migration makes is never changed.
+        path = self.mktemp()
+        connection = sqlite3.connect(path, isolation_level=None)
+        migrate(connection, MIGRATIONS[:1])
+        connection.execute(
+            "INSERT INTO accounts VALUES (x'616c', x'416c', 5, 'hash', '[\"ab\"]', x'', 1, '{}')"
+        )
+        connection.close()
+        database = Database(path)
+        self.addCleanup(database.close)
+        self.assertEqual([], database.check())
+        self.assertEqual((Account(b"Al", 5, "hash", None, (b"ab",)),), database.load().accounts)
+
+
+class ServiceTests(SynchronousTestCase):
+    """The service, with a clock of the tests' and without its thread."""
+
+    def setUp(self) -> None:
+        self.patch(service_module, "deferToThreadPool", lambda _, __, function: at_once(function))
+        self.clock = Clock()
+        self.path = self.mktemp()
+        self.loaded: list[Loaded] = []
+        self.seen: list[Loaded] = []
+
+    def start(self, **words: Any) -> StoreService:
+        service = StoreService(
+            self.path, self.loaded.append, lambda: 100.0, reactor=self.clock, **words
+        )
+        service.startService()
+        service.store.on_changed = self.seen.append
+        self.addCleanup(service.stopService)
+        return service
+
+    def stop(self, service: StoreService) -> None:
+        stopped = service.stopService()
+        assert stopped is not None
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+
+    def test_what_is_written_is_there_after_it_has_stopped(self) -> None:
+        for name in (b"al", b"bo"):
+            service = self.start()
+            service.store.put_account(Account(name, 1))
+            self.stop(service)
+            # Once is enough.
+            self.assertIsNone(service.stopService())
+        self.assertEqual([(), (Account(b"al", 1),)], [one.accounts for one in self.loaded])
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_one_that_never_started_stops(self) -> None:
+        service = StoreService(self.path, self.loaded.append, time.time)
+        self.assertIsNone(service.stopService())
+
+    def test_it_prunes_and_looks_for_what_others_changed(self) -> None:
+        service = self.start(history_length=2, history_age=50)
+        for number in (1, 2, 49_999, 50_000, 50_001, 50_002):
+            service.store.add(entry(number))
+        self.clock.advance(0)
+        with contextlib.closing(Database(self.path, exclusive=False)) as other:
+            other.write(put_account(Account(b"al", 1)))
+        self.clock.pump([1] * 3)
+        self.assertEqual([(Account(b"al", 1),)], [one.accounts for one in self.seen])
+        self.clock.pump([1] * 60)
+        kept = service.store.database.history.export(None)
+        self.assertEqual([50_001, 50_002], [one.time for one in kept])
+
+    def test_what_fails_is_told_once_and_tried_again(self) -> None:
+        service = self.start()
+        broken = self.patch(Database, "has_changed", refuse)
+        self.clock.pump([1] * 5)
+        self.assertEqual(1, len(self.flushLoggedErrors(sqlite3.OperationalError)))
+        broken.restore()
+        self.clock.advance(1)
+        with contextlib.closing(Database(self.path, exclusive=False)) as other:
+            other.write(put_account(Account(b"al", 1)))
+        load = self.patch(Database, "load", refuse)
+        self.clock.pump([1] * 2)
+        self.assertEqual(1, len(self.flushLoggedErrors(sqlite3.OperationalError)))
+        self.assertEqual([], self.seen)
+        load.restore()
+        self.clock.pump([1] * 2)
+        self.assertEqual(1, len(self.seen))
+        self.stop(service)
+
+    def test_pruning_that_failed_begins_anew(self) -> None:
+        service = self.start(history_length=1)
+        for number in (1, 2, 3):
+            service.store.add(entry(number))
+        self.clock.advance(0)
+        broken = self.patch(History, "prune_long", refuse)
+        self.clock.pump([1] * 61)
+        self.assertEqual(1, len(self.flushLoggedErrors(sqlite3.OperationalError)))
+        broken.restore()
+        self.clock.pump([1] * 61)
+        self.assertEqual(1, service.store.database.count_entries())
+
+    def test_in_memory_nobody_else_changes_anything(self) -> None:
+        self.path = MEMORY
+        service = self.start()
+        looked = self.patch(Database, "has_changed", refuse)
+        self.clock.pump([1] * 3)
+        looked.restore()
+        self.stop(service)
+
+
+class ThreadTests(TestCase):
+    """The service, with its thread and the reactor."""
+
+    def test_it_opens_writes_tells_reads_and_closes(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.live(self.mktemp()))
+
+    async def live(self, path: str) -> None:
+        service = StoreService(path, lambda _: None, time.time, flush=True)
+        service.startService()
+        threads: list[object] = []
+        service.store.on_written = lambda _: threads.append(threading.current_thread())
+        await service.store.when_written(service.store.add(entry(1)))
+        service.store.add(entry(2))
+        self.assertEqual(entry(2), await service.store.entry(b"#a", b"2"))
+        self.assertEqual({threading.main_thread()}, set(threads))
+        service.store.add(entry(3))
+        pruning = service.store.prune(0)
+        stopped = service.stopService()
+        assert stopped is not None
+        await stopped
+        await pruning
+        with contextlib.closing(Database(path)) as database:
+            self.assertEqual(3, database.count_entries())

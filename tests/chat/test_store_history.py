@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myproject_chat.selectors import MessageId, Moment, Query, Subcommand
-from myproject_chat.store import Entry, conversation
-from tests.chat.storing import StoreCase, entry
+from myproject_chat.store import Entry, NetworkBan, conversation, party
+from tests.chat.storing import StoreCase, entry, expected
 
 #: What may be in a history: times that meet, so that names have to tell apart.
 ENTRIES = st.lists(
@@ -77,6 +77,25 @@ class HistoryTests(StoreCase):
             self.turn()
             self.assertEqual(found, self.successResultOf(reading))
 
+    def test_a_guest_is_nobody_who_has_an_account(self) -> None:
+        account, guest = party(b"Bo", b"x"), party(None, b"Bo")
+        self.assertEqual((b"bo", b"~bo"), (account, guest))
+        self.store.add(entry(1, conversation(b"al", guest)))
+        for who, found in ((account, []), (b"al", [(b"al ~bo", 1)])):
+            reading = self.store.targets(who, [], 0, 9, 9)
+            self.turn()
+            self.assertEqual(found, self.successResultOf(reading))
+
+    def test_who_has_the_name_next_reads_nothing_of_who_had_it(self) -> None:
+        for number, target in enumerate((b"al bo", b"bo cy", b"al cy", b"#bo")):
+            self.store.add(entry(number, target, time=number + 1))
+        self.store.delete_account(b"Bo")
+        self.turn()
+        left = [one.target for one in self.store.database.history.export(None)]
+        self.assertEqual([b"al cy", b"#bo"], left)
+        for who, found in ((b"bo", []), (b"al", [(b"al cy", 3)])):
+            self.assertEqual(found, self.store.database.history.targets(who, [], 0, 9, 9))
+
     def test_what_is_redacted_is_gone_and_what_is_renamed_elsewhere(self) -> None:
         for number in range(3):
             self.store.add(entry(number))
@@ -112,39 +131,8 @@ class HistoryTests(StoreCase):
         self.assertEqual([whole], list(self.store.database.history.export(None)))
 
 
-def expected(entries: list[Entry], query: Query, *, events: bool) -> list[Entry]:
-    """The same, said with lists."""
-    mine = [one for one in entries if one.target == b"#a"]
-    mine.sort(key=lambda one: (one.time, int(one.msgid)))
-    names = {one.msgid: index for index, one in enumerate(mine)}
-    before: list[list[Entry]] = []
-    behind: list[list[Entry]] = []
-    for bound in query.bounds:
-        if isinstance(bound, Moment):
-            before.append([one for one in mine if one.time < bound.milliseconds])
-            behind.append([one for one in mine if one.time > bound.milliseconds])
-        elif bound.id not in names:
-            return []
-        else:
-            before.append(mine[: names[bound.id]])
-            behind.append(mine[names[bound.id] + 1 :])
-
-    def kept(part: list[Entry]) -> list[Entry]:
-        return [one for one in part if events or one.command != b"JOIN"]
-
-    limit = query.limit
-    if query.subcommand is Subcommand.BEFORE:
-        return kept(before[0])[-limit:]
-    if query.subcommand is Subcommand.AFTER:
-        return kept(behind[0])[:limit]
-    if query.subcommand is Subcommand.LATEST:
-        return kept(behind[0])[-limit:]
-    if query.subcommand is Subcommand.BETWEEN:
-        forwards = kept([one for one in behind[0] if one in before[1]])
-        backwards = kept([one for one in before[0] if one in behind[1]])
-        return forwards[:limit] or backwards[-limit:]
-    earlier = kept(before[0])[-(limit // 2) :] if limit > 1 else []
-    return earlier + kept(mine[len(before[0]) :])[: limit - len(earlier)]
+#: Masks of bans, and when these end.
+ENDS = ((b"a@a", 6), (b"b@b", 7), (b"c@c", None))
 
 
 class PruneTests(StoreCase):
@@ -172,3 +160,29 @@ class PruneTests(StoreCase):
         self.turn()
         self.successResultOf(self.store.prune(0))
         self.assertEqual([2499], [one.time for one in self.store.database.history.export(None)])
+
+    def test_a_smaller_limit_is_for_all_even_those_in_which_nothing_is_said_any_more(self) -> None:
+        path = self.mktemp()
+        self.store = self.open(path, history_length=9)
+        for number in range(12):
+            self.store.add(entry(number, (b"#a", b"#b", b"#c")[number % 3]))
+        self.turn()
+        self.successResultOf(self.store.prune(0))
+        for limit, left in ((3, 9), (1, 3)):
+            # Once by a start with it, once by a reload.
+            if limit == 3:
+                self.store.close()
+                self.store = self.open(path)
+            self.store.history_length = limit
+            self.successResultOf(self.store.prune(0))
+            self.assertEqual(left, self.store.database.count_entries())
+            kept = [int(one.msgid) for one in self.store.database.history.export(None)]
+            self.assertEqual(list(range(12 - left, 12)), kept)
+
+    def test_bans_that_have_ended_go(self) -> None:
+        bans = [NetworkBan("kline", mask, b"op", b"", 1, end) for mask, end in ENDS]
+        for ban in bans:
+            self.store.put_ban(ban)
+        self.turn()
+        self.successResultOf(self.store.prune(6_999))
+        self.assertEqual(tuple(bans[1:]), self.store.database.load().bans)

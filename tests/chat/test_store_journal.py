@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.store import Entry, RegisteredChannel
 from myproject_chat.store import journal as module
 from myproject_chat.store.journal import LAST_TRIES, Journal, LostError
 from tests.chat.storing import StoreCase, entry, refuse
+
+
+def capture(case: SynchronousTestCase) -> list[LogEvent]:
+    """Collect what is logged until the test ends."""
+    log: list[LogEvent] = []
+    observer = cast(ILogObserver, log.append)
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return log
 
 
 class TicketTests(StoreCase):
@@ -117,9 +126,7 @@ class DiskTests(SynchronousTestCase):
         self.assertTrue(disk.journal.healthy or not given or steps[-1:] == ["badly"])
 
     def test_a_failing_disk_is_told_once_and_so_is_its_recovery(self) -> None:
-        disk, told = Disk(), []
-        globalLogPublisher.addObserver(listen := lambda event: told.append(event["log_format"]))
-        self.addCleanup(globalLogPublisher.removeObserver, listen)
+        disk, log = Disk(), capture(self)
         disk.put("a")
         for failure in (FULL, FULL, None):
             disk.finish(failure)
@@ -129,7 +136,7 @@ class DiskTests(SynchronousTestCase):
                 "the store cannot be written to: {why}; trying again every {seconds:g} s",
                 "the store can be written to again",
             ],
-            told,
+            [event["log_format"] for event in log],
         )
 
     def test_who_reads_does_not_wait_for_a_disk_that_fails(self) -> None:
@@ -181,7 +188,7 @@ class DiskTests(SynchronousTestCase):
 
     def test_a_bug_in_who_listens_is_logged_and_stops_nothing(self) -> None:
         disk = Disk()
-        disk.journal.on_written = lambda _: 1 // 0  # type: ignore[assignment, return-value]
+        disk.journal.on_written = lambda _: 1 // 0  # type: ignore[assignment]
         for word in ("a", "b"):
             disk.put(word)
             disk.finish()
@@ -230,9 +237,7 @@ class FileTests(StoreCase):
         self.assertEqual(1, len(self.flushLoggedErrors(OverflowError)))
 
     def test_events_are_left_out_while_too_much_waits_and_the_log_counts_them(self) -> None:
-        told: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(told.append)
-        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        log = capture(self)
         self.patch(module, "MAX_WAITING", 2)
         last = [self.store.add(entry(number)) for number in (1, 2)][-1]
         self.assertTrue(self.store.full)
@@ -244,7 +249,7 @@ class FileTests(StoreCase):
         self.turn()
         kept: list[Entry] = list(self.store.database.history.export(None))
         self.assertEqual([b"1", b"2", b"5", b"6"], [one.msgid for one in kept])
-        self.assertEqual([2, 2], [event["count"] for event in told if "count" in event])
+        self.assertEqual([2, 2], [event["count"] for event in log if "count" in event])
 
     def test_a_store_closes_even_if_the_disk_fails(self) -> None:
         self.patch(self.store.database, "write_groups", refuse)

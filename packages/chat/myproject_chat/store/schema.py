@@ -23,6 +23,7 @@ from typing import Final
 
 __all__ = [
     "APPLICATION_ID",
+    "MIGRATIONS",
     "VERSION",
     "NewerVersionError",
     "differences",
@@ -33,7 +34,8 @@ __all__ = [
 #: Written into the file's header, so that `file` and we know what it is: "MPCh".
 APPLICATION_ID: Final = 0x4D504368
 
-_MIGRATIONS: Final = (
+#: What made a file of each version one of the next; the first makes an empty file one of version 1.
+MIGRATIONS: Final = (
     """
     CREATE TABLE accounts (
         key BLOB PRIMARY KEY,
@@ -131,7 +133,7 @@ _MIGRATIONS: Final = (
     """,
 )
 
-VERSION: Final = len(_MIGRATIONS)
+VERSION: Final = len(MIGRATIONS)
 
 
 class NewerVersionError(Exception):
@@ -167,7 +169,7 @@ def is_current(connection: sqlite3.Connection) -> bool:
     return bool(version == VERSION)
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = _MIGRATIONS) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """
     Make a file one of this version. Nobody else may do so meanwhile.
 
