@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat.lines import MAX_HELD, LineSplitter
+from myproject_chat.lines import MAX_HELD, MAX_LINE, LineSplitter
 from myproject_chat.wire import MAX_BODY, MAX_TAG_DATA
 
 # Streams in which every interesting thing is near: ends, NUL, tags, and lines about a limit long.
@@ -80,6 +80,29 @@ class LineTests(SynchronousTestCase):
             events += splitter.feed(stream[start:end])
             self.assertLessEqual(len(splitter.held), MAX_HELD)
         self.assertEqual(whole(stream), events)
+
+    @settings(deadline=None, max_examples=100)
+    @given(
+        st.sampled_from([MAX_LINE // 2, MAX_LINE, MAX_LINE + 1]),
+        st.sampled_from([b"", b"@t "]),
+        st.lists(st.integers(0, MAX_LINE), max_size=6).map(sorted),
+        st.booleans(),
+    )
+    def test_a_line_beyond_all_reason_is_noted_however_it_is_cut(
+        self, size: int, head: bytes, cuts: list[int], ended: bool
+    ) -> None:
+        stream = b"PING\r\n" + head.ljust(size, b"x") + (b"\r\nPING\r\n" if ended else b"")
+        splitter = LineSplitter()
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            splitter.feed(stream[start:end])
+        self.assertIs(size > MAX_LINE, splitter.flooded)
+
+    def test_many_lines_that_are_too_long_are_not_one(self) -> None:
+        splitter = LineSplitter()
+        for _ in range(9):
+            splitter.feed(b"x" * 5000)
+            splitter.feed(b"x" * 5000 + b"\n" + b"y" * 5000 + b"\n")
+        self.assertFalse(splitter.flooded)
 
     @settings(deadline=None, max_examples=100)
     @given(STREAMS)

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from myproject_chat.wire import MAX_BODY, MAX_TAG_DATA
 
-__all__ = ["MAX_HELD", "LineSplitter"]
+__all__ = ["MAX_HELD", "MAX_LINE", "LineSplitter"]
 
 # "@" + tag data + " " + body: the most that can be kept of one unfinished line.
 MAX_HELD = 1 + MAX_TAG_DATA + 1 + MAX_BODY
+# Whose line is longer than this is no IRC client. Ergo's bound, about thrice the longest line there can be.
+MAX_LINE = 16384
 
 _LINE_ENDS = bytes.maketrans(b"\r", b"\n")
 
@@ -40,13 +42,17 @@ class LineSplitter:
     Cuts chunks into lines.
 
     :ivar held: what has come of the line that is not finished; at most `MAX_HELD` bytes.
+    :ivar flooded: whether a line was longer than `MAX_LINE`.
     """
 
-    __slots__ = ("_discarding", "held")
+    __slots__ = ("_discarding", "_thrown", "flooded", "held")
 
     def __init__(self) -> None:
         self.held = b""
+        self.flooded = False
         self._discarding = False
+        # How much of the line that is being thrown away has come.
+        self._thrown = 0
 
     def feed(self, data: bytes) -> list[bytes | None]:
         """
@@ -61,13 +67,26 @@ class LineSplitter:
         for line in lines:
             if self._discarding:
                 self._discarding = False
+                self._throw(line)
+                self._thrown = 0
+            elif _too_long(line):
+                events.append(None)
+                self._throw(line)
+                self._thrown = 0
             elif line:
-                events.append(None if _too_long(line) else line)
+                events.append(line)
         if self._discarding:
+            self._throw(last)
             last = b""
         elif _too_long(last):
             events.append(None)
             self._discarding = True
+            self._throw(last)
             last = b""
         self.held = last
         return events
+
+    def _throw(self, part: bytes) -> None:
+        self._thrown += len(part)
+        if self._thrown > MAX_LINE:
+            self.flooded = True

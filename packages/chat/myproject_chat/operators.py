@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from myproject_chat.settings import Settings
     from myproject_chat.state import User
 
-__all__ = ["Busy", "may", "may_try", "proven", "tell_operators"]
+__all__ = ["Busy", "is_known", "may", "may_try", "proven", "tell_operators"]
 
 
 def may_try(settings: Settings, address: str) -> bool:
@@ -72,6 +72,16 @@ async def proven(
     if operator.fingerprint is not None and operator.fingerprint != shown:
         return None
     return operator if _may_come(operator, session.address) else None
+
+
+def is_known(settings: Settings, user: User) -> bool:
+    """
+    Say whether the settings name the operator that a user is.
+
+    :param settings: the settings in force.
+    :param user: the user.
+    """
+    return _named(settings, user.operator) is not None
 
 
 def may(server: Server, user: User, privilege: Privilege) -> bool:

@@ -290,6 +290,8 @@ class Session:
         self._heard = self.server.now()
         self._inbox.extend(self._splitter.feed(data))
         self._work()
+        if self._splitter.flooded:
+            self.close(b"RecvQ exceeded")
 
     def _work(self) -> None:
         """Handle the lines that wait, until there are none or one of them makes the others wait."""

@@ -6,8 +6,8 @@ The tables of the configuration file are structures, which :mod:`myproject_chat.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from myproject_chat.configuration import (
@@ -123,6 +123,21 @@ class Settings:
             operators=options["operator"],
             gateways=options["webirc"],
         )
+
+    def updated(self, options: Mapping[str, Any], changed: Collection[str]) -> Self:
+        """
+        Take some of the options, and leave what others make as it is.
+
+        :param options: validated ones, by the names that they have in the file.
+        :param changed: the names of those to take.
+        """
+        read = self.of(options, self.version)
+        fields = {_FIELDS.get(name, name.replace("-", "_")) for name in changed}
+        return replace(self, **{name: getattr(read, name) for name in fields})
+
+
+# Options whose fields have another name; a file's text becomes that of the option beside it.
+_FIELDS = {"operator": "operators", "webirc": "gateways", "motd-file": "motd"}
 
 
 def _utf8(text: str) -> bytes:

@@ -30,16 +30,17 @@ from myproject_chat.numerics import (
     ERR_USERONCHANNEL,
     RPL_YOUREOPER,
 )
-from myproject_chat.operators import Busy, may, may_try, proven, tell_operators
+from myproject_chat.operators import Busy, is_known, may, may_try, proven, tell_operators
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
     from myproject_chat.configuration import Privilege
+    from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["NETWORK_OPERATORS"]
+__all__ = ["NETWORK_OPERATORS", "dismiss"]
 
 NETWORK_OPERATORS = Table()
 
@@ -198,3 +199,14 @@ def samode(session: Session, user: User, message: Message) -> None:
 
 def _is_look(change: ModeChange) -> bool:
     return change.param is None and change.letter in b"Ibe"
+
+
+def dismiss(server: Server) -> None:
+    """
+    Take the rank from operators whom the settings do not name any more.
+
+    :param server: the server, which has taken new settings.
+    """
+    for user in list(server.network.users.values()):
+        if b"o" in user.modes and not is_known(server.settings, user):
+            set_user_modes(server, user, [ModeChange(False, b"o", None)])
