@@ -1,12 +1,14 @@
 """
 Several sessions at once against a model.
 
-The model is as simple as can be: who has which nick, who is in which channel, and for each client
-the lines that it must have been sent, in their order. Every rule does one thing on the server and
-on the model; after each, what every client got is what the model says, and nothing else.
+Every rule does one thing on the server and on the model (model.py); after each, what every client got is
+what the model says, in that order, and nothing else; who is where, with which rank, is the same in both; and
+no session is half registered. A rule may come from any of a user's clients, with a label or without.
 """
 
 from __future__ import annotations
+
+import re
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -22,221 +24,439 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chat.harness import Chat, Client
+from myproject_chat.channel import Speech
+from myproject_chat.extbans import read_mask
+from myproject_chat.session import Session, State
+from tests.chat.harness import Chat
+from tests.chat.model import HALF_OPERATOR, OPERATOR, Model, Person, Place, Screen
 
 NICKS = st.sampled_from(["al", "AL", "bo", "eve", "Zed"])
-CHANNELS = st.sampled_from(["#a", "#A", "#b"])
+CHANNELS = st.sampled_from(["#a", "#a", "#A", "#b"])
+# Most of what moderators alone may do is done by one, or little would happen.
+AS_MODERATOR = st.sampled_from([True, True, True, False])
 WORDS = st.sampled_from(["x", "some words", ":", "é"])
-HOST = "192.168.1.1"
+KEYS = st.sampled_from(["", "k1", "k2"])
+MASKS = st.sampled_from(["al!*@*", "bo!*@*", "*!*@*", "a:acc", "m:a:acc", "m:*!*@*"])
+REFUSALS = {
+    "404": "Cannot send to channel",
+    "471": "Cannot join: the channel is full (+l)",
+    "473": "Cannot join: you must be invited (+i)",
+    "474": "Cannot join: you are banned (+b)",
+    "475": "Cannot join: the key is not that (+k)",
+    "477": "You must be logged in to an account",
+}
 
 
-class Person:
-    """What the model knows of one client."""
-
-    def __init__(self, client: Client, nick: str) -> None:
-        self.client = client
-        self.nick = nick
-        self.name = nick
-        self.expected: list[str] = []
-
-    @property
-    def source(self) -> str:
-        return f":{self.nick}!~{self.name}@{HOST}"
+def speech(place: Place, person: Person) -> Speech:
+    """What the model says becomes of somebody's words, in the server's terms."""
+    heard = place.hears(person)
+    if isinstance(heard, str):
+        return Speech.UNKNOWN_SPEAKER if heard == "477" else Speech.REFUSED
+    return Speech.OPERATORS_ONLY if "U" in place.flags and not place.level(person) else Speech.HEARD
 
 
-class Place:
-    """What the model knows of one channel."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.members: list[Person] = []
-        self.operators: list[Person] = []
-        self.topic = ""
+def shown(line: str) -> str:
+    """A line without what the model does not know: times, and the names of batches."""
+    line = re.sub(r"^@batch=\w+ ", "@batch ", line)
+    line = re.sub(r" BATCH ([+-])\w+", r" BATCH \1", line)
+    return "333" if " 333 " in line else line
 
 
 class Conversation(RuleBasedStateMachine):
     """The server and the model, side by side."""
 
-    people = Bundle("people")
+    screens = Bundle("screens")
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(
+        target=screens,
+        ranks=st.tuples(*(st.sampled_from(["", "v", "h", "o", "q"]),) * 3),
+        flags=st.sets(st.sampled_from("nmtisCRMuU")),
+        masks=st.dictionaries(st.sampled_from("beI"), MASKS, max_size=2),
+    )
+    def start(self, ranks: tuple[str, ...], flags: set[str], masks: dict[str, str]) -> object:
+        """Begin in the middle: three are in a channel, where anything may be set already."""
         self.chat = Chat()
-        self.present: list[Person] = []
-        self.places: dict[str, Place] = {}
+        self.model = Model()
+        screens = []
+        for nick in ("al", "bo", "eve"):
+            screens.append(Screen(self.chat.join(nick)))
+            self.model.present.append(Person(nick, nick, screens[-1:]))
+            self.model.enter(self.model.present[-1], "#a")
+            self.send(screens[-1], "JOIN #a")
+        place, channel = self.model.places["#a"], self.chat.server.network.channels[b"#a"]
+        place.flags, channel.flags = flags, {letter.encode() for letter in flags}
+        for member, user, rank in zip(place.members, channel.members, ranks, strict=True):
+            place.members[member], channel.members[user] = set(rank), rank.encode()
+        for letter, mask in masks.items():
+            place.lists[letter].append(mask)
+            entry = read_mask(mask.encode(), b"", 0)
+            assert entry is not None
+            channel.add_mask(letter.encode(), entry)
+        return multiple(*screens)
 
-    # The model
+    def owner(self, screen: Screen) -> Person:
+        return next(person for person in self.model.present if screen in person.screens)
 
-    def tell(self, people: list[Person], line: str, but: Person | None = None) -> None:
-        for person in people:
-            if person is not but:
-                person.expected.append(line)
+    def actor(self, screen: Screen, channel: str, as_moderator: bool) -> Screen:
+        """Somebody's client, or that of a moderator of the channel, if it has one."""
+        place = self.model.places.get(channel.lower())
+        moderators = place.at_least(HALF_OPERATOR) if place is not None and as_moderator else []
+        return moderators[-1].screens[-1] if moderators else screen
 
-    def around(self, person: Person) -> list[Person]:
-        """Everybody who shares a channel with somebody, without them."""
-        near: list[Person] = []
-        for place in self.places.values():
-            if person in place.members:
-                near += [other for other in place.members if other not in near]
-        return [other for other in near if other is not person]
+    def send(self, screen: Screen, line: str) -> None:
+        """Send what the model has been told of already; a client that labels gets its answer framed."""
+        if screen.labels:
+            answer, screen.expected = screen.expected, []
+            screen.expected = self.framed(answer)
+            line = "@label=x " + line
+        screen.client.feed(f"{line}\r\n".encode())
 
-    def take_out(self, person: Person, place: Place) -> None:
-        place.members.remove(person)
-        if person in place.operators:
-            place.operators.remove(person)
-        if not place.members:
-            del self.places[place.name.lower()]
+    @staticmethod
+    def framed(answer: list[str]) -> list[str]:
+        if not answer:
+            return ["@label=x :irc.example ACK"]
+        if len(answer) == 1:
+            return ["@label=x " + answer[0]]
+        begin = "@label=x :irc.example BATCH + labeled-response"
+        inside = ["333" if line == "333" else "@batch " + line for line in answer]
+        return [begin, *inside, ":irc.example BATCH -"]
 
-    def holder(self, nick: str) -> Person | None:
-        return next((p for p in self.present if p.nick.lower() == nick.lower()), None)
+    # Coming and going
 
-    def found(self, person: Person, channel: str, *, member: bool = True) -> Place | None:
-        """The channel, or what its absence is answered with."""
-        place = self.places.get(channel.lower())
-        if place is None:
-            self.answer(person, "403", channel, "No such channel")
-        elif member and person not in place.members:
-            self.answer(person, "442", place.name, "You are not on that channel")
-            return None
-        return place
-
-    def answer(self, person: Person, code: str, what: str, text: str) -> None:
-        person.expected.append(f":irc.example {code} {person.nick} {what} :{text}")
-
-    # The rules
-
-    @rule(target=people, nick=NICKS)
-    def come(self, nick: str) -> object:
+    @rule(target=screens, nick=NICKS, labels=st.booleans())
+    def come(self, nick: str, labels: bool) -> object:
         client = self.chat.connect()
+        if labels:
+            client.type("CAP REQ :batch labeled-response", "CAP END")
         lines = client.type(f"NICK {nick}", f"USER {nick} 0 * :Real")
-        if self.holder(nick) is not None:
+        if self.model.holder(nick) is not None:
             assert lines == [f":irc.example 433 * {nick} :That nickname is in use"]
             client.vanish()
             return multiple()
         assert " 001 " in lines[0]
-        person = Person(client, nick)
-        self.present.append(person)
-        return person
+        screen = Screen(client, labels=labels)
+        self.model.present.append(Person(nick, nick, [screen]))
+        return screen
 
-    @rule(person=people, channel=CHANNELS)
-    def join(self, person: Person, channel: str) -> None:
-        place = self.places.get(channel.lower())
-        if place is None:
-            place = self.places[channel.lower()] = Place(channel)
-            place.operators.append(person)
-        if person not in place.members:
-            place.members.append(person)
-            self.tell(place.members, f"{person.source} JOIN {place.name}")
-            if place.topic:
-                self.answer(person, "332", place.name, place.topic)
-                person.expected.append("333")
-            names = " ".join(("@" if p in place.operators else "") + p.nick for p in place.members)
-            person.expected.append(f":irc.example 353 {person.nick} = {place.name} :{names}")
-            self.answer(person, "366", place.name, "End of NAMES")
-        person.client.feed(f"JOIN {channel}\r\n".encode())
+    @rule(target=screens, screen=screens)
+    def come_with_another_client(self, screen: Screen) -> object:
+        person = self.owner(screen)
+        client = self.chat.connect()
+        user = self.chat.server.network.users[person.nick.lower().encode()]
+        client.protocol.session.attach(user)
+        person.screens.append(Screen(client))
+        return person.screens[-1]
 
-    @rule(person=people, channel=CHANNELS)
-    def part(self, person: Person, channel: str) -> None:
-        place = self.found(person, channel)
-        if place is not None:
-            self.tell(place.members, f"{person.source} PART {place.name} :bye")
-            self.take_out(person, place)
-        person.client.feed(f"PART {channel} :bye\r\n".encode())
-
-    @rule(person=people, nick=NICKS)
-    def rename(self, person: Person, nick: str) -> None:
-        if self.holder(nick) not in (None, person):
-            self.answer(person, "433", nick, "That nickname is in use")
-        elif nick != person.nick:
-            self.tell([person, *self.around(person)], f"{person.source} NICK {nick}")
-            person.nick = nick
-        person.client.feed(f"NICK {nick}\r\n".encode())
-
-    @rule(person=people, channel=CHANNELS, words=WORDS)
-    def speak(self, person: Person, channel: str, words: str) -> None:
-        place = self.found(person, channel, member=False)
-        if place is not None and person not in place.members:
-            self.answer(person, "404", place.name, "Cannot send to channel")
-        elif place is not None:
-            line = f"{person.source} PRIVMSG {place.name} :{words}"
-            self.tell(place.members, line, but=person)
-        person.client.feed(f"PRIVMSG {channel} :{words}\r\n".encode())
-
-    @rule(person=people, nick=NICKS, words=WORDS)
-    def whisper(self, person: Person, nick: str, words: str) -> None:
-        other = self.holder(nick)
-        if other is None:
-            self.answer(person, "401", nick, "No such nick")
+    @rule(screen=consumes(screens), how=st.sampled_from(["QUIT :so long", "vanish"]))
+    def go(self, screen: Screen, how: str) -> None:
+        reason = "Connection closed" if how == "vanish" else "Quit: so long"
+        self.model.go(self.owner(screen), screen, reason)
+        if how == "vanish":
+            screen.client.vanish()
         else:
-            other.expected.append(f"{person.source} PRIVMSG {other.nick} :{words}")
-        person.client.feed(f"PRIVMSG {nick} :{words}\r\n".encode())
+            assert screen.client.type(how)[-1].startswith("ERROR ")
 
-    @rule(person=people, channel=CHANNELS, words=WORDS)
-    def set_topic(self, person: Person, channel: str, words: str) -> None:
-        place = self.found(person, channel)
-        if place is not None and person not in place.operators:
-            self.answer(person, "482", place.name, "You are not a channel operator")
-        elif place is not None:
-            place.topic = words
-            self.tell(place.members, f"{person.source} TOPIC {place.name} :{words}")
-        person.client.feed(f"TOPIC {channel} :{words}\r\n".encode())
+    @rule(data=st.binary(max_size=30) | st.sampled_from([b"NICK n\r\n", b"USER u 0 * :r\r\n"]))
+    def babble(self, data: bytes) -> None:
+        """Somebody sends anything and goes; whatever it is, nobody is told but who registered."""
+        client = self.chat.connect()
+        client.feed(data.replace(b"@", b"") + b"\r\n")
+        session = client.protocol.session
+        assert (session.user is None) is (session.state is not State.REGISTERED)
+        client.vanish()
 
-    @rule(person=people, channel=CHANNELS, nick=NICKS)
-    def kick(self, person: Person, channel: str, nick: str) -> None:
-        place = self.found(person, channel)
-        if place is not None and person not in place.operators:
-            self.answer(person, "482", place.name, "You are not a channel operator")
-        elif place is not None:
-            other = self.holder(nick)
-            if other is None:
-                self.answer(person, "401", nick, "No such nick")
-            elif other not in place.members:
-                self.answer(
-                    person, "441", f"{other.nick} {place.name}", "They are not on that channel"
+    @rule(screen=screens, account=st.sampled_from(["acc", None]))
+    def log_in_or_out(self, screen: Screen, account: str | None) -> None:
+        person = self.owner(screen)
+        person.account = account
+        user = self.chat.server.network.users[person.nick.lower().encode()]
+        user.account = None if account is None else account.encode()
+
+    @rule(screen=screens, nick=NICKS)
+    def rename(self, screen: Screen, nick: str) -> None:
+        person = self.owner(screen)
+        if self.model.holder(nick) not in (None, person):
+            self.model.answer(person, screen, "433", nick, "That nickname is in use")
+        elif nick != person.nick:
+            told = [person, *self.model.around(person)]
+            self.model.tell(told, f"{person.source} NICK {nick}")
+            person.nick = nick
+        self.send(screen, f"NICK {nick}")
+
+    # In channels
+
+    @rule(screen=screens, channel=CHANNELS, key=KEYS)
+    def join(self, screen: Screen, channel: str, key: str) -> None:
+        person = self.owner(screen)
+        place = self.model.places.get(channel.lower())
+        if place is None or person not in place.members:
+            refusal = place and place.refuses(person, key)
+            if place is not None and refusal:
+                self.model.answer(person, screen, refusal, place.name, REFUSALS[refusal])
+            else:
+                self.model.enter(person, channel)
+        self.send(screen, f"JOIN {channel} {key}".rstrip())
+
+    @rule(screen=screens, channel=CHANNELS)
+    def part(self, screen: Screen, channel: str) -> None:
+        person = self.owner(screen)
+        place = self.model.joined(person, screen, channel)
+        if place is not None:
+            self.model.tell(place.audience(person), f"{person.source} PART {place.name} :bye")
+            self.model.leave(person, place)
+        self.send(screen, f"PART {channel} :bye")
+
+    @rule(screen=screens, channel=CHANNELS, words=WORDS)
+    def speak(self, screen: Screen, channel: str, words: str) -> None:
+        person = self.owner(screen)
+        place = self.model.places.get(channel.lower())
+        if place is None:
+            self.model.answer(person, screen, "403", channel, "No such channel")
+        else:
+            heard = place.hears(person)
+            if isinstance(heard, str):
+                self.model.answer(person, screen, heard, place.name, REFUSALS[heard])
+            else:
+                line = f"{person.source} PRIVMSG {place.name} :{words}"
+                self.model.tell(heard, line, but=person)
+        self.send(screen, f"PRIVMSG {channel} :{words}")
+
+    @rule(screen=screens, nick=NICKS, words=WORDS)
+    def whisper(self, screen: Screen, nick: str, words: str) -> None:
+        person = self.owner(screen)
+        other = self.model.holder(nick)
+        if other is person:
+            return
+        if other is None:
+            self.model.answer(person, screen, "401", nick, "No such nick")
+        else:
+            self.model.tell([other], f"{person.source} PRIVMSG {other.nick} :{words}")
+        self.send(screen, f"PRIVMSG {nick} :{words}")
+
+    @rule(screen=screens, channel=CHANNELS, words=WORDS)
+    def set_topic(self, screen: Screen, channel: str, words: str) -> None:
+        person = self.owner(screen)
+        place = self.model.joined(person, screen, channel)
+        if place is not None:
+            if "t" in place.flags and place.level(person) < HALF_OPERATOR:
+                self.model.not_operator(person, screen, place)
+            else:
+                place.topic = words
+                line = f"{person.source} TOPIC {place.name} :{words}"
+                self.model.tell(place.members, line)
+        self.send(screen, f"TOPIC {channel} :{words}")
+
+    @rule(screen=screens, lead=AS_MODERATOR, channel=CHANNELS, nick=NICKS)
+    def kick(self, screen: Screen, lead: bool, channel: str, nick: str) -> None:
+        screen = self.actor(screen, channel, lead)
+        person = self.owner(screen)
+        place = self.model.joined(person, screen, channel)
+        if place is not None:
+            if place.level(person) < HALF_OPERATOR:
+                self.model.not_operator(person, screen, place)
+            elif (other := self.model.visible(person, screen, nick)) is not None:
+                if other in place.members:
+                    self.model.kick(person, screen, place, other)
+                else:
+                    what, text = f"{other.nick} {place.name}", "They are not on that channel"
+                    self.model.answer(person, screen, "441", what, text)
+        self.send(screen, f"KICK {channel} {nick} :out")
+
+    @rule(screen=screens, lead=AS_MODERATOR, channel=CHANNELS, nick=NICKS)
+    def invite(self, screen: Screen, lead: bool, channel: str, nick: str) -> None:
+        screen = self.actor(screen, channel, lead)
+        person = self.owner(screen)
+        other = self.model.visible(person, screen, nick)
+        place = None if other is None else self.model.joined(person, screen, channel)
+        if place is not None and other is not None:
+            if other in place.members:
+                what = f"{other.nick} {place.name}"
+                self.model.answer(person, screen, "443", what, "is on that channel already")
+            elif "i" in place.flags and place.level(person) < HALF_OPERATOR:
+                self.model.not_operator(person, screen, place)
+            else:
+                line = f":irc.example 341 {person.nick} {other.nick} {place.name}"
+                screen.expected.append(line)
+                if place.level(person) >= HALF_OPERATOR:
+                    place.invited.add(other)
+                self.model.tell([other], f"{person.source} INVITE {other.nick} {place.name}")
+        self.send(screen, f"INVITE {nick} {channel}")
+
+    @rule(screen=screens, lead=AS_MODERATOR, old=CHANNELS, new=CHANNELS)
+    def rename_channel(self, screen: Screen, lead: bool, old: str, new: str) -> None:
+        screen = self.actor(screen, old, lead)
+        person = self.owner(screen)
+        place = self.model.joined(person, screen, old)
+        if place is not None:
+            taken = self.model.places.get(new.lower())
+            if place.level(person) < OPERATOR:
+                self.model.not_operator(person, screen, place)
+            elif taken not in (None, place):
+                screen.expected.append(
+                    f":irc.example FAIL RENAME CHANNEL_NAME_IN_USE {place.name} {new}"
+                    " :There is a channel of that name"
                 )
             else:
-                self.tell(place.members, f"{person.source} KICK {place.name} {other.nick} :out")
-                self.take_out(other, place)
-        person.client.feed(f"KICK {channel} {nick} :out\r\n".encode())
+                before, place.name = place.name, new
+                self.model.places = {one.name.lower(): one for one in self.model.places.values()}
+                for member in place.members:
+                    for each in member.screens:
+                        each.expected += [
+                            f"{member.source} PART {before} :Changing to {new}",
+                            f"{member.source} JOIN {new}",
+                        ]
+                        self.model.welcome(member, each, place)
+        self.send(screen, f"RENAME {old} {new}")
 
-    @rule(person=consumes(people), how=st.sampled_from(["QUIT :so long", "vanish"]))
-    def go(self, person: Person, how: str) -> None:
-        reason = "Connection closed" if how == "vanish" else "Quit: so long"
-        self.tell(self.around(person), f"{person.source} QUIT :{reason}")
-        for place in list(self.places.values()):
-            if person in place.members:
-                self.take_out(person, place)
-        self.present.remove(person)
-        if how == "vanish":
-            person.client.vanish()
-        else:
-            assert person.client.type(how)[-1].startswith("ERROR ")
+    # Modes
+
+    def moderated(self, screen: Screen, channel: str) -> bool:
+        """Whether the owner may change the channel's modes; if not, the model has said so."""
+        person = self.owner(screen)
+        place = self.model.places.get(channel.lower())
+        if place is None:
+            self.model.answer(person, screen, "403", channel, "No such channel")
+        elif place.level(person) < HALF_OPERATOR:
+            self.model.not_operator(person, screen, place)
+            return False
+        return place is not None
+
+    def changed(self, screen: Screen, channel: str, words: str) -> None:
+        place = self.model.places[channel.lower()]
+        line = f"{self.owner(screen).source} MODE {place.name} {words}"
+        self.model.tell(place.members, line)
+
+    @rule(
+        screen=screens,
+        lead=AS_MODERATOR,
+        channel=CHANNELS,
+        sign=st.sampled_from("+-"),
+        letter=st.sampled_from("nmtisCRMuU"),
+    )
+    def set_flag(self, screen: Screen, lead: bool, channel: str, sign: str, letter: str) -> None:
+        screen = self.actor(screen, channel, lead)
+        if self.moderated(screen, channel):
+            flags = self.model.places[channel.lower()].flags
+            if (sign == "+") is not (letter in flags):
+                flags ^= {letter}
+                self.changed(screen, channel, sign + letter)
+        self.send(screen, f"MODE {channel} {sign}{letter}")
+
+    @rule(screen=screens, lead=AS_MODERATOR, channel=CHANNELS, key=KEYS)
+    def set_key(self, screen: Screen, lead: bool, channel: str, key: str) -> None:
+        screen = self.actor(screen, channel, lead)
+        if self.moderated(screen, channel):
+            place = self.model.places[channel.lower()]
+            if (place.key or "") != key:
+                place.key = key or None
+                self.changed(screen, channel, f"+k {key}" if key else "-k *")
+        self.send(screen, f"MODE {channel} +k {key}" if key else f"MODE {channel} -k")
+
+    @rule(screen=screens, lead=AS_MODERATOR, channel=CHANNELS, limit=st.sampled_from([None, 1, 2]))
+    def set_limit(self, screen: Screen, lead: bool, channel: str, limit: int | None) -> None:
+        screen = self.actor(screen, channel, lead)
+        words = "-l" if limit is None else f"+l {limit}"
+        if self.moderated(screen, channel):
+            place = self.model.places[channel.lower()]
+            if place.limit != limit:
+                place.limit = limit
+                self.changed(screen, channel, words)
+        self.send(screen, f"MODE {channel} {words}")
+
+    @rule(
+        screen=screens,
+        lead=AS_MODERATOR,
+        channel=CHANNELS,
+        sign=st.sampled_from("+-"),
+        letter=st.sampled_from("bbeI"),
+        mask=MASKS,
+    )
+    def set_mask(
+        self, screen: Screen, lead: bool, channel: str, sign: str, letter: str, mask: str
+    ) -> None:
+        screen = self.actor(screen, channel, lead)
+        if self.moderated(screen, channel):
+            masks = self.model.places[channel.lower()].lists[letter]
+            if (sign == "+") is not (mask in masks):
+                (masks.append if sign == "+" else masks.remove)(mask)
+                self.changed(screen, channel, f"{sign}{letter} {mask}")
+        self.send(screen, f"MODE {channel} {sign}{letter} {mask}")
+
+    @rule(
+        screen=screens,
+        lead=AS_MODERATOR,
+        channel=CHANNELS,
+        change=st.sampled_from(["+o", "-o", "+v", "-v", "+h", "-h", "+a", "-q"]),
+        nick=NICKS,
+    )
+    def set_rank(self, screen: Screen, lead: bool, channel: str, change: str, nick: str) -> None:
+        screen = self.actor(screen, channel, lead)
+        if self.moderated(screen, channel):
+            place = self.model.places[channel.lower()]
+            self.model.rank(self.owner(screen), screen, place, change, nick)
+        self.send(screen, f"MODE {channel} {change} {nick}")
 
     # What must hold
 
     @invariant()
     def everybody_got_what_the_model_says(self) -> None:
-        for person in self.present:
-            got = person.client.read()
-            shown = ["333" if " 333 " in line else line for line in got]
-            assert shown == person.expected, (shown, person.expected)
-            person.expected.clear()
+        for person in self.model.present:
+            for screen in person.screens:
+                got = [shown(line) for line in screen.client.read()]
+                assert got == screen.expected, (got, screen.expected)
+                screen.expected.clear()
 
     @invariant()
     def everybody_is_where_the_model_says(self) -> None:
         network = self.chat.server.network
         there = {
-            name.decode(): [member.nick.decode() for member in channel.members]
+            name.decode(): {
+                member.nick.decode(): set(held.decode()) for member, held in channel.members.items()
+            }
             for name, channel in network.channels.items()
         }
-        model = {name: [p.nick for p in place.members] for name, place in self.places.items()}
+        model = {
+            name: {p.nick: held for p, held in place.members.items()}
+            for name, place in self.model.places.items()
+        }
         assert there == model, (there, model)
-        assert sorted(network.users) == sorted(p.nick.lower().encode() for p in self.present)
+        assert sorted(network.users) == sorted(p.nick.lower().encode() for p in self.model.present)
+
+    @invariant()
+    def everybody_may_do_what_the_model_says(self) -> None:
+        network = self.chat.server.network
+        users = {p: network.users[p.nick.lower().encode()] for p in self.model.present}
+        names = {user: person for person, user in users.items()}
+        for person, user in users.items():
+            near = {names[peer] for peer in network.peers(user)}
+            assert near == set(self.model.around(person))
+        for name, place in self.model.places.items():
+            channel = network.channels[name.encode()]
+            assert {names[user] for user in channel.invited} == place.invited
+            assert (channel.key or b"").decode() == (place.key or "")
+            for person, user in users.items():
+                assert speech(place, person) is channel.speech(user), (person, vars(place))
+                assert place.banned(person, mutes=False) is channel.is_banned(user)
+                opened = "i" not in place.flags or place.on_list("I", person)
+                assert opened is channel.is_open_to(user)
+
+    @invariant()
+    def nobody_is_half_registered(self) -> None:
+        server = self.chat.server
+        sessions: list[Session] = [
+            screen.client.protocol.session for p in self.model.present for screen in p.screens
+        ]
+        assert set(server.sessions) == set(sessions)
+        assert server.registered == len(sessions)
+        for session in sessions:
+            assert session.state is State.REGISTERED
+            assert session.user is not None
+            assert session in session.user.receivers
 
 
 class ConversationTests(SynchronousTestCase):
     def test_any_conversation_goes_as_the_model_says(self) -> None:
         run_state_machine_as_test(
             Conversation,
-            settings=settings(deadline=None, max_examples=120, stateful_step_count=40),
+            settings=settings(deadline=None, max_examples=200, stateful_step_count=25),
         )
