@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer, ITCPTransport, ITransport
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    INegotiated,
+    IPushProducer,
+    ITCPTransport,
+    ITransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -37,7 +43,7 @@ _SWEEP = 1.0
 _FAREWELL = b"The server is shutting down"
 
 
-@implementer(IDrainable, IPushProducer)
+@implementer(IDrainable, IHandshakeListener, IPushProducer)
 class ChatProtocol(Protocol):
     """
     One connection.
@@ -58,9 +64,22 @@ class ChatProtocol(Protocol):
         reached = (host, port) if isinstance(host, str) and isinstance(port, int) else None
         factory = cast("ChatFactory", self.factory)
         address = getattr(self.transport.getPeer(), "host", None)
-        self.session = factory.server.connect(self, str(address or "localhost"), reached)
+        self.session = factory.server.connect(
+            self,
+            str(address or "localhost"),
+            reached,
+            secure=bool(INegotiated.providedBy(self.transport)),
+        )
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         factory.watch()
+
+    def handshakeCompleted(self) -> None:
+        """Over TLS: note who the client has proved to be. No byte of its has been read before."""
+        # Without TLS it is not needed, and brings OpenSSL in.
+        from myproject.tls import peer_fingerprint
+
+        shown = peer_fingerprint(self.transport)
+        self.session.fingerprint = None if shown is None else shown.encode("ascii")
 
     def dataReceived(self, data: bytes) -> None:
         """Hand bytes to the session."""
