@@ -13,9 +13,11 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.core.test_socket_activation import Activated
 from tests.support import (
     PATIENCE,
     Running,
+    ask,
     clean_environment,
     connect,
     free_port,
@@ -239,6 +241,35 @@ class WorkersTests(SynchronousTestCase):
             done = run("-n", "--pidfile=", *words, "--workers", "2", cwd=self.mktemp())
             self.assertEqual((status, 1), (done.returncode, done.stderr.count("\n")), done.stderr)
             self.assertIn(said, done.stderr)
+
+
+class ManagedTests(Activated):
+    """Workers under a stand-in for the service manager."""
+
+    def test_activated(self) -> None:
+        """All accept on the manager's sockets, and leave them to it; it is told of the whole."""
+        tcp = self.listening(socket.AF_INET, "127.0.0.1")
+        path = str(self.temporary() / "echo")
+        unix = socket.socket(socket.AF_UNIX)
+        self.addCleanup(unix.close)
+        unix.bind(path)
+        unix.listen()
+        words = ("-n", "--pidfile=", "myproject-echo", "-p", "systemd:echo", "--workers", "2")
+        server = self.activate([("echo", tcp), ("echo", unix)], *words)
+        self.assertTrue(self.told("READY=1")[-1].endswith("STATUS=0 connections open"))
+        self.assertEqual(b"ping", ask(tcp.getsockname()[1], b"ping", b"ping"))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            self.assertTrue(ping(client))
+        server.signal(signal.SIGHUP)
+        told = self.told("READY=1")
+        self.assertTrue(any(one.startswith("RELOADING=1") for one in told), told)
+        server.signal(signal.SIGTERM)
+        self.told("STOPPING=1")
+        self.assertEqual(0, server.wait())
+        for family, address in ((socket.AF_INET, tcp.getsockname()), (socket.AF_UNIX, path)):
+            with socket.socket(family) as client:
+                client.connect(address)
 
 
 def before_of(running: Running, worker: int, first: int) -> int:

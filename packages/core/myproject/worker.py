@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LAST_WORDS", "OUTLIVED", "main"]
 
-#: Seconds that a worker may be alone, stuck or not, before it ends.
-OUTLIVED: Final = 5.0
+#: Seconds that a worker may be alone, stuck or still starting, before it ends.
+OUTLIVED: Final = 15.0
 
 #: Seconds in which a supervisor must have read what a worker says at its end.
 LAST_WORDS: Final = 1.0
