@@ -101,7 +101,9 @@ class LineTests(SynchronousTestCase):
         splitter = LineSplitter()
         for _ in range(9):
             splitter.feed(b"x" * 5000)
-            splitter.feed(b"x" * 5000 + b"\n" + b"y" * 5000 + b"\n")
+            splitter.feed(b"x" * 5000 + b"\n")
+        for _ in range(9):
+            splitter.feed(b"y" * 5000 + b"\n")
         self.assertFalse(splitter.flooded)
 
     @settings(deadline=None, max_examples=100)
