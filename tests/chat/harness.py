@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
@@ -13,13 +15,24 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from myproject_chat import ChatFactory, Settings
+from myproject_chat.configuration import Accounts, HashCost
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.wire import Message, parse
 
-__all__ = ["EPOCH", "Chat", "Client"]
+__all__ = ["CHEAP", "EPOCH", "Chat", "Client", "at_once"]
 
+# As little as a password can cost.
+CHEAP = Accounts(hash=HashCost(time=1, memory=8, iterations=4096))
 # 2001-09-09 01:46:40 UTC.
 EPOCH = 1_000_000_000
+
+
+def at_once(function: Callable[[], Any]) -> Deferred[Any]:
+    """Run a function as another thread would, on the spot."""
+    try:
+        return succeed(function())
+    except Exception:
+        return fail(Failure())
 
 
 class Transport(StringTransport):
@@ -92,7 +105,10 @@ class Chat:
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.factory = ChatFactory(
-            Settings(**settings), self.clock, wall=lambda: EPOCH + self.clock.seconds()
+            Settings(**{"accounts": CHEAP, **settings}),
+            self.clock,
+            wall=lambda: EPOCH + self.clock.seconds(),
+            run_in_thread=at_once,
         )
         self.server = self.factory.server
 

@@ -135,6 +135,12 @@ class Model:
             for screen in person.screens if person is not but else ():
                 screen.expected.append(line)
 
+    def tell_others(self, person: Person, screen: Screen, line: str) -> None:
+        """Tell the sender's other clients what one of them has said."""
+        for other in person.screens:
+            if other is not screen:
+                other.expected.append(line)
+
     def answer(self, person: Person, screen: Screen, code: str, what: str, text: str) -> None:
         screen.expected.append(f":irc.example {code} {person.nick} {what} :{text}")
 

@@ -105,7 +105,7 @@ class ReloadTests(SynchronousTestCase):
         self.patch(server, "offered", lambda _: {b"cap-notify": None, b"batch": b"v"})
         chat.server.reload(Settings())
         lines = told.read()
-        self.assertIn(" DEL :away-notify ", lines[0])
+        self.assertIn(" DEL :account-notify ", lines[0])
         self.assertEqual(":irc.example CAP al NEW :batch=v", lines[-1])
         self.assertEqual([":irc.example CAP al LIST :cap-notify"], told.type("CAP LIST"))
         self.assertEqual([":irc.example CAP bo LIST :"], other.type("CAP LIST"))

@@ -219,6 +219,7 @@ class Conversation(RuleBasedStateMachine):
             else:
                 line = f"{person.source} PRIVMSG {place.name} :{words}"
                 self.model.tell(heard, line, but=person)
+                self.model.tell_others(person, screen, line)
         self.send(screen, f"PRIVMSG {channel} :{words}")
 
     @rule(screen=screens, nick=NICKS, words=WORDS)
@@ -230,7 +231,9 @@ class Conversation(RuleBasedStateMachine):
         if other is None:
             self.model.answer(person, screen, "401", nick, "No such nick")
         else:
-            self.model.tell([other], f"{person.source} PRIVMSG {other.nick} :{words}")
+            line = f"{person.source} PRIVMSG {other.nick} :{words}"
+            self.model.tell([other], line)
+            self.model.tell_others(person, screen, line)
         self.send(screen, f"PRIVMSG {nick} :{words}")
 
     @rule(screen=screens, channel=CHANNELS, words=WORDS)

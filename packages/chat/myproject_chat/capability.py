@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from myproject_chat import multiline
 from myproject_chat.metadata import capability_value, limits_of
+from myproject_chat.sasl import mechanisms
 
 if TYPE_CHECKING:
     from myproject_chat.settings import Settings
@@ -86,14 +88,22 @@ REGISTRATION = 1 << 28
 
 CAPABILITIES: Mapping[bytes, int] = MappingProxyType(
     {
+        b"account-notify": ACCOUNT_NOTIFY,
+        b"account-tag": ACCOUNT_TAG,
         b"away-notify": AWAY_NOTIFY,
         b"batch": BATCH,
         b"cap-notify": CAP_NOTIFY,
         b"chghost": CHGHOST,
+        b"draft/account-registration": REGISTRATION,
         b"draft/channel-rename": CHANNEL_RENAME,
+        b"draft/chathistory": CHATHISTORY,
+        b"draft/event-playback": EVENT_PLAYBACK,
+        b"draft/message-redaction": MESSAGE_REDACTION,
         b"draft/metadata-3": METADATA,
+        b"draft/multiline": MULTILINE,
         b"draft/no-implicit-names": NO_IMPLICIT_NAMES,
         b"draft/pre-away": PRE_AWAY,
+        b"draft/read-marker": READ_MARKER,
         b"echo-message": ECHO_MESSAGE,
         b"extended-join": EXTENDED_JOIN,
         b"extended-monitor": EXTENDED_MONITOR,
@@ -101,6 +111,7 @@ CAPABILITIES: Mapping[bytes, int] = MappingProxyType(
         b"labeled-response": LABELED_RESPONSE,
         b"message-tags": MESSAGE_TAGS,
         b"multi-prefix": MULTI_PREFIX,
+        b"sasl": SASL,
         b"server-time": SERVER_TIME,
         b"setname": SETNAME,
         # FAIL is sent to everybody: standard-replies only lets a client say that it knows.
@@ -122,6 +133,29 @@ def offered(settings: Settings) -> dict[bytes, bytes | None]:
         names[b"draft/metadata-3"] = capability_value(limits_of(settings))
     else:
         del names[b"draft/metadata-3"]
+    limits = settings.limits
+    names[b"draft/multiline"] = multiline.capability_value(
+        limits.multiline_bytes, limits.multiline_lines
+    )
+    if settings.history.enabled:
+        names[b"draft/chathistory"] = b"%d" % settings.history.chathistory_messages
+    else:
+        for name in (b"draft/chathistory", b"draft/event-playback", b"draft/message-redaction"):
+            del names[name]
+    names[b"sasl"] = b",".join(mechanisms(certificate=False))
+    accounts = settings.accounts
+    if accounts.registration:
+        values = {
+            b"before-connect": accounts.before_connect,
+            b"email-required": accounts.email_required,
+            # Where a nick is its account's, an account is named as its nick.
+            b"custom-account-name": accounts.nick_reservation != "strict",
+        }
+        names[b"draft/account-registration"] = (
+            b",".join(word for word, on in values.items() if on) or None
+        )
+    else:
+        del names[b"draft/account-registration"]
     return names
 
 

@@ -6,7 +6,11 @@ holds the body ready and caches one line for each combination of the capabilitie
 All that is done for one receiver is a look into that cache and an append to its queue; the queue is
 joined and sent once, at the end of the reactor turn (see server.py).
 
-Sources: https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/server-time.
+A message of several lines is an `OutgoingMultiline`: a batch for those who know such, bare lines for the
+others, and one piece of bytes in a queue for either.
+
+Sources: https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/server-time,
+https://ircv3.net/specs/extensions/multiline.
 """
 
 from __future__ import annotations
@@ -15,15 +19,19 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import ACCOUNT_TAG, MESSAGE_TAGS, SERVER_TIME
+from myproject_chat.capability import ACCOUNT_TAG, BATCH, MESSAGE_TAGS, MULTILINE, SERVER_TIME
+from myproject_chat.multiline import BATCH_TYPE, CONCAT_TAG
+from myproject_chat.timestamps import stamp as milliseconds_stamp
 from myproject_chat.wire import serialise
 
 if TYPE_CHECKING:
+    from myproject_chat.multiline import Line
     from myproject_chat.state import User
 
-__all__ = ["Outgoing", "broadcast", "pack", "stamp"]
+__all__ = ["Outgoing", "OutgoingMultiline", "broadcast", "pack", "stamp"]
 
 _MATTERS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
+_BATCHES = BATCH | MULTILINE
 
 
 def stamp(moment: float) -> bytes:
@@ -52,7 +60,20 @@ class Outgoing:
     :ivar msgid: its name, which no other has; those who negotiated message-tags get it.
     """
 
-    __slots__ = ("_account", "_body", "_lines", "_tags", "_wall", "_when", "msgid")
+    __slots__ = (
+        "_lines",
+        "_wall",
+        "_when",
+        "account",
+        "command",
+        "msgid",
+        "params",
+        "source",
+        "tags",
+        "text",
+    )
+
+    _matters = _MATTERS
 
     def __init__(
         self,
@@ -69,10 +90,13 @@ class Outgoing:
         self.msgid = msgid
         self._wall = wall
         self._when: float | None = None
-        self._account = account
-        self._body = serialise(source, command, params, text)
-        self._tags = tags
-        self._lines: dict[int, bytes] = {0: self._body}
+        self.source = source
+        self.command = command
+        self.params = params
+        self.text = text
+        self.account = account
+        self.tags = tags
+        self._lines: dict[int, bytes] = {}
 
     def line_for(self, capabilities: int) -> bytes:
         """
@@ -81,23 +105,43 @@ class Outgoing:
         :param capabilities: the bits of what it has negotiated.
         :return: the line with its tags and its CR LF.
         """
-        wanted = capabilities & _MATTERS
+        wanted = capabilities & self._matters
         line = self._lines.get(wanted)
         if line is None:
-            line = self._lines[wanted] = self._tagged(wanted)
+            line = self._lines[wanted] = b"".join(self.lines_for(wanted))
         return line
 
-    def _tagged(self, wanted: int) -> bytes:
+    def lines_for(self, capabilities: int) -> list[bytes]:
+        """
+        Give the lines for a receiver, each by itself.
+
+        :param capabilities: the bits of what it has negotiated.
+        :return: one line; of a message of several lines, those that it consists of.
+        """
+        body = self._body(self.text)
+        return [_with_tags(self._items(capabilities), body)]
+
+    def _body(self, text: bytes | None) -> bytes:
+        return serialise(self.source, self.command, self.params, text)
+
+    def _items(self, capabilities: int, *, named: bool = True) -> list[bytes]:
+        """Give the tags; those of the lines behind the first have no name."""
         items = []
-        if wanted & SERVER_TIME:
-            items.append(b"time=" + stamp(self.when))
-        if wanted & ACCOUNT_TAG and self._account is not None:
-            items.append(b"account=" + self._account)
-        if wanted & MESSAGE_TAGS:
-            items.append(b"msgid=" + self.msgid)
-            if self._tags:
-                items.append(self._tags)
-        return b"@" + b";".join(items) + b" " + self._body if items else self._body
+        if capabilities & SERVER_TIME:
+            items.append(b"time=" + milliseconds_stamp(self.milliseconds))
+        if capabilities & ACCOUNT_TAG and self.account is not None:
+            items.append(b"account=" + self.account)
+        if capabilities & MESSAGE_TAGS:
+            if named:
+                items.append(b"msgid=" + self.msgid)
+            if self.tags:
+                items.append(self.tags)
+        return items
+
+    @property
+    def milliseconds(self) -> int:
+        """When it was said, in milliseconds since 1970, as its receivers are told."""
+        return int(self.when * 1000)
 
     @property
     def when(self) -> float:
@@ -105,6 +149,68 @@ class Outgoing:
         if self._when is None:
             self._when = self._wall()
         return self._when
+
+
+class OutgoingMultiline(Outgoing):
+    """
+    A message of several lines on its way.
+
+    :param outgoing: the message, its lines joined by line feeds; nothing of it has been sent.
+    :param lines: the lines, as the sender divided them.
+    :param reference: a name for its batch.
+    """
+
+    __slots__ = ("_parts", "_reference")
+
+    _matters = _MATTERS | _BATCHES
+
+    def __init__(self, outgoing: Outgoing, lines: Sequence[Line], reference: bytes) -> None:
+        super().__init__(
+            lambda: outgoing.when,
+            outgoing.source,
+            outgoing.command,
+            outgoing.params,
+            outgoing.text,
+            msgid=outgoing.msgid,
+            tags=outgoing.tags,
+            account=outgoing.account,
+        )
+        self._parts = lines
+        self._reference = reference
+
+    @property
+    def concatenated(self) -> tuple[int, ...]:
+        """The numbers of the lines that go on without a break, for the history."""
+        return tuple(index for index, line in enumerate(self._parts) if line.concat)
+
+    @property
+    def pieces(self) -> bytes:
+        """The sender's lines, separated by LF, for the history."""
+        return b"\n".join(line.text for line in self._parts)
+
+    def lines_for(self, capabilities: int) -> list[bytes]:
+        """As `Outgoing.lines_for`: a batch, or the lines that are not blank."""
+        if capabilities & _BATCHES != _BATCHES:
+            texts = [line.text for line in self._parts if line.text]
+            return [
+                _with_tags(self._items(capabilities, named=not index), self._body(text))
+                for index, text in enumerate(texts)
+            ]
+        inside = b"batch=" + self._reference
+        goes_on = inside + b";" + CONCAT_TAG
+        begin = (b"+" + self._reference, BATCH_TYPE, *self.params)
+        return [
+            _with_tags(self._items(capabilities), serialise(self.source, b"BATCH", begin)),
+            *(
+                _with_tags([goes_on if line.concat else inside], self._body(line.text))
+                for line in self._parts
+            ),
+            serialise(self.source, b"BATCH", (b"-" + self._reference,)),
+        ]
+
+
+def _with_tags(items: Sequence[bytes], body: bytes) -> bytes:
+    return b"@" + b";".join(items) + b" " + body if items else body
 
 
 def broadcast(

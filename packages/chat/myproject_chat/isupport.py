@@ -87,4 +87,10 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
         b"UTF8ONLY",
         b"WHOX",
     ]
+    if settings.history.enabled:
+        tokens += [
+            b"CHATHISTORY=%d" % settings.history.chathistory_messages,
+            b"MSGREFTYPES=msgid,timestamp",
+        ]
+        tokens.sort()
     return [tokens[i : i + _TOKENS_PER_LINE] for i in range(0, len(tokens), _TOKENS_PER_LINE)]

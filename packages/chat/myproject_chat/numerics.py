@@ -45,6 +45,10 @@ __all__ = [
     "ERR_NOTEXTTOSEND",
     "ERR_NOTONCHANNEL",
     "ERR_NOTREGISTERED",
+    "ERR_PASSWDMISMATCH",
+    "ERR_SASLABORTED",
+    "ERR_SASLFAIL",
+    "ERR_SASLTOOLONG",
     "ERR_TOOMANYCHANNELS",
     "ERR_TOOMANYTARGETS",
     "ERR_UMODEUNKNOWNFLAG",
@@ -95,6 +99,8 @@ __all__ = [
     "RPL_LISTEND",
     "RPL_LISTSTART",
     "RPL_LOCALUSERS",
+    "RPL_LOGGEDIN",
+    "RPL_LOGGEDOUT",
     "RPL_LUSERCHANNELS",
     "RPL_LUSERCLIENT",
     "RPL_LUSERME",
@@ -115,6 +121,8 @@ __all__ = [
     "RPL_NAMREPLY",
     "RPL_NOTOPIC",
     "RPL_NOWAWAY",
+    "RPL_SASLMECHS",
+    "RPL_SASLSUCCESS",
     "RPL_STATSCOMMANDS",
     "RPL_STATSLINKINFO",
     "RPL_STATSOLINE",
@@ -261,6 +269,7 @@ ERR_NOTREGISTERED = Numeric(b"451", b"You have not registered: send NICK and USE
 ERR_ACCEPTFULL = Numeric(b"456", b"You accept as many as you can")
 ERR_NEEDMOREPARAMS = Numeric(b"461", b"Not enough parameters")
 ERR_ALREADYREGISTERED = Numeric(b"462", b"You are registered already")
+ERR_PASSWDMISMATCH = Numeric(b"464", b"That is not the server's password")
 ERR_INVALIDUSERNAME = Numeric(b"468", b"That user name is not allowed")
 ERR_LINKCHANNEL = Numeric(b"470", b"Forwarding you to another channel")
 ERR_CHANNELISFULL = Numeric(b"471", b"Cannot join: the channel is full (+l)")
@@ -296,3 +305,11 @@ RPL_METADATASUBOK = Numeric(b"770")
 RPL_METADATAUNSUBOK = Numeric(b"771")
 RPL_METADATASUBS = Numeric(b"772")
 RPL_METADATASYNCLATER = Numeric(b"774")
+# https://ircv3.net/specs/extensions/sasl-3.1
+RPL_LOGGEDIN = Numeric(b"900")
+RPL_LOGGEDOUT = Numeric(b"901", b"You are logged out")
+RPL_SASLSUCCESS = Numeric(b"903", b"SASL authentication successful")
+ERR_SASLFAIL = Numeric(b"904", b"SASL authentication failed")
+ERR_SASLTOOLONG = Numeric(b"905", b"SASL message too long")
+ERR_SASLABORTED = Numeric(b"906", b"SASL authentication aborted")
+RPL_SASLMECHS = Numeric(b"908", b"are the mechanisms there are")

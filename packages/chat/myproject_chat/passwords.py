@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 
 from myproject_chat.saslprep import prepared
 from myproject_chat.scram import ScramCredentials, derive
+from myproject_chat.throttle import Busy
 
 __all__ = ["MAX_PASSWORD", "Busy", "Cost", "Credentials", "Passwords", "hash_password"]
 
@@ -42,10 +43,6 @@ MAX_PASSWORD: Final = 1024
 
 _SALT_SIZE: Final = 16
 _HASH_SIZE: Final = 32
-
-
-class Busy(Exception):  # noqa: N818 (it says what the server is, and is answered, not repaired)
-    """As many passwords wait as may wait. The client is told to try again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -24,16 +24,20 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myproject.interfaces import IDrainable, IHasMetrics
+from myproject.interfaces import IDrainable, IHasMetrics, IHasServices, IReloadable
 from myproject_chat.commands import COMMANDS
+from myproject_chat.commands.network_operators import dismiss
 from myproject_chat.server import Server
 from myproject_chat.settings import Settings
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+    from twisted.application.service import IService
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from myproject_chat.session import Session
+    from myproject_chat.store import Loaded, Store
 
 __all__ = ["ChatFactory", "ChatProtocol"]
 
@@ -137,7 +141,7 @@ class ChatProtocol(Protocol):
         """The connection is gone; `connectionLost` follows and says so to the session."""
 
 
-@implementer(IHasMetrics)
+@implementer(IHasMetrics, IHasServices, IReloadable)
 class ChatFactory(Factory):
     """
     An IRC server: one `Server`, and a `ChatProtocol` for each connection.
@@ -145,6 +149,8 @@ class ChatFactory(Factory):
     :param settings: what the operator chose.
     :param clock: when; the reactor, looked up when the first connection comes, if not given.
     :param wall: seconds since 1970.
+    :param run_in_thread: runs a function in another thread, for passwords; the reactor's thread pool, if
+        not given.
 
     :ivar server: the server.
     """
@@ -157,11 +163,64 @@ class ChatFactory(Factory):
         settings: Settings,
         clock: IReactorTime | None = None,
         wall: Callable[[], float] = time.time,
+        run_in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
+        # Who asks for --help is spared the import of argon2.
+        from myproject_chat.passwords import Cost, Passwords
+
+        cost = settings.accounts.hash
+        self._passwords = Passwords(
+            Cost(cost.time, cost.memory, cost.lanes, cost.iterations),
+            run_in_thread or self._run_in_thread,
+        )
+        self._wall = wall
         self._clock = clock
         self._flush: IDelayedCall | None = None
         self._sweep: IDelayedCall | None = None
-        self.server = Server(settings, COMMANDS, self._now, wall, self._wake)
+        self._store: Store | None = None
+        self._store_service: StoreService | None = None
+        self.server = Server(settings, COMMANDS, self._now, wall, self._wake, passwords=self._passwords)
+
+    def services(self) -> list[IService]:
+        """The store: its file is open, and all that is small taken from it, before the first client comes."""
+        # As above, of sqlite3.
+        from myproject_chat.store.service import StoreService
+
+        settings = self.server.settings
+        history = settings.history
+        service = StoreService(
+            settings.state,
+            self._loaded,
+            self._wall,
+            history_length=history.messages,
+            history_age=history.days * 86400,
+            flush=history.flush,
+        )
+        self._store, self._store_service = service.store, service
+        return [service]
+
+    def _loaded(self, loaded: Loaded) -> None:
+        """Take what the store has; called once, before the first client."""
+        if self._store is None:
+            raise RuntimeError("the store is not there yet")
+        self.take(self._store, loaded)
+
+    def take(self, store: Store, loaded: Loaded) -> None:
+        """
+        Use a store that has been opened.
+
+        :param store: the store.
+        :param loaded: all that is small in it.
+        """
+        self._store = store
+        store.on_written = self.server.wrote
+        store.on_changed = self.server.refresh
+        self.server.open(store, loaded)
+
+    def _run_in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        from twisted.internet.threads import deferToThread
+
+        return deferToThread(function)
 
     @property
     def clock(self) -> IReactorTime:
@@ -182,10 +241,29 @@ class ChatFactory(Factory):
 
         return chat_metrics(self.server)
 
+    def reload(self, options: Any, changed: frozenset[str]) -> None:
+        """
+        Take new settings; who is an operator of the server no more is told so.
+
+        :param options: all of them, validated.
+        :param changed: the names of those that changed.
+        """
+        before = self.server.settings
+        self.server.reload(before.updated(options, changed))
+        history = self.server.settings.history
+        if self._store_service is not None and history != before.history:
+            self._store_service.reload(
+                history_length=history.messages,
+                history_age=history.days * 86400,
+                flush=history.flush,
+            )
+        dismiss(self.server)
+
     def stopFactory(self) -> None:
         """Say goodbye to everybody: the last port has closed. Nothing here waits for it to arrive."""
         self.server.shut_down(_FAREWELL)
         self.server.flush()
+        self._passwords.stop()
 
     def _wake(self) -> None:
         if self._flush is None:

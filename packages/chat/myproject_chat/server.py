@@ -16,12 +16,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from myproject_chat.capability import offered, written
+from myproject_chat.accounts import Accounts
+from myproject_chat.capability import AWAY_NOTIFY, offered, written
 from myproject_chat.delivery import Outgoing, broadcast, stamp
-from myproject_chat.monitor import Watchers
-from myproject_chat.names import host_name
+from myproject_chat.history import History
+from myproject_chat.identity import set_account
+from myproject_chat.keeping import Kept
+from myproject_chat.monitor import Watchers, notify
+from myproject_chat.names import fold, host_name
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
@@ -29,9 +33,20 @@ from myproject_chat.timers import Wheel
 from myproject_chat.whowas import Whowas
 
 if TYPE_CHECKING:
+    from myproject_chat.accounts import Hasher, Keeper
     from myproject_chat.commands.registry import Command
+    from myproject_chat.history import Reader
+    from myproject_chat.store.records import Loaded
+
+    class Storing(Keeper, Reader, Protocol):
+        """A store."""
+
 
 __all__ = ["Server"]
+
+
+# Why somebody is away whose account stays while no client of it is connected.
+_ABSENT = b"No client is connected"
 
 
 class Server:
@@ -43,11 +58,16 @@ class Server:
     :param now: the time in seconds that never goes back, for deadlines.
     :param wall: the time in seconds since 1970, for people.
     :param wake: called when there is something to flush and there was nothing before.
+    :param passwords: hashes and checks passwords.
 
     :ivar name: the server's name.
     :ivar offered: the capabilities that a client may ask for, with their values.
     :ivar network: who is there, and where.
     :ivar whowas: who was there.
+    :ivar passwords: hashes and checks passwords.
+    :ivar accounts: who has an account.
+    :ivar kept: what outlives its users.
+    :ivar history: what was said, and how far people have read.
     :ivar watchers: which clients are to be told of whose coming and going.
     :ivar registered: how many of the sessions have registered.
     :ivar sessions: those that are not closed, in the order in which they came.
@@ -67,6 +87,8 @@ class Server:
         now: Callable[[], float],
         wall: Callable[[], float],
         wake: Callable[[], None],
+        *,
+        passwords: Hasher,
     ) -> None:
         self.settings = settings
         self.commands = commands
@@ -77,6 +99,10 @@ class Server:
         self.network = Network()
         self.whowas = Whowas()
         self.watchers = Watchers()
+        self.passwords = passwords
+        self.accounts = Accounts(lambda: self.settings, passwords, now, wall)
+        self.kept = Kept(self)
+        self.history = History(self)
         self.registered = 0
         self.sessions: dict[Session, None] = {}
         self.wheel: Wheel[Session] = Wheel()
@@ -144,6 +170,8 @@ class Server:
         """End a turn: close those who do not read, then send everybody what waits for them."""
         while self._doomed:
             self._doomed.pop().close(b"SendQ exceeded")
+        if self.network.changed:
+            self.kept.write_changes()
         turn = self.turn
         self.turn = turn + 1
         dirty, self._dirty = self._dirty, []
@@ -174,6 +202,29 @@ class Server:
         ]
         for session in list(self.sessions):
             session.reoffer(gone, new)
+
+    def open(self, store: Storing, loaded: Loaded) -> None:
+        """
+        Bring back what was written before, and write down from now on; called before the first client.
+
+        :param store: what writes down.
+        :param loaded: what was written.
+        """
+        self.accounts.open(store, loaded)
+        self.history.open(store, loaded)
+        self.kept.restore(loaded.channels)
+
+    def refresh(self, loaded: Loaded) -> None:
+        """
+        Take what another program has changed.
+
+        :param loaded: what is in the file.
+        """
+        for key in self.accounts.refresh(loaded, self.written):
+            self.kept.forget_account(key)
+            for user in list(self.network.users.values()):
+                if user.account is not None and fold(user.account) == key:
+                    set_account(self, user, None)
 
     def resume(self, session: Session) -> None:
         """Note that a session's command can go on at the end of the turn: there is room for its lines."""
@@ -245,7 +296,12 @@ class Server:
         )
 
     def announcement(
-        self, command: bytes, params: Sequence[bytes] = (), text: bytes | None = None
+        self,
+        command: bytes,
+        params: Sequence[bytes] = (),
+        text: bytes | None = None,
+        *,
+        source: bytes | None = None,
     ) -> Outgoing:
         """
         Make a message that the server itself is the source of, for many.
@@ -253,8 +309,10 @@ class Server:
         :param command: the verb.
         :param params: its parameters that are words.
         :param text: its last parameter, or None.
+        :param source: a service, in whose name it is instead.
         """
-        return Outgoing(self.wall, self.name, command, params, text, msgid=self.new_message_id())
+        source = self.name if source is None else source
+        return Outgoing(self.wall, source, command, params, text, msgid=self.new_message_id())
 
     def stamp(self) -> bytes:
         """Give the time as IRC writes it."""
@@ -295,7 +353,25 @@ class Server:
         user.receivers.remove(session)
         if user.receivers:
             return
+        if not self._shutting_down and self.accounts.stays(user.account):
+            self.kept.write_user(user)
+            if user.away is None:
+                self._set_away(user, _ABSENT)
+            return
         self.quit(user, reason)
+
+    def come_back(self, user: User) -> None:
+        """
+        The first client of a user is there who stayed without one.
+
+        :param user: who; if its own client had said that it is away, it still is.
+        """
+        if user.away == _ABSENT:
+            self._set_away(user, None)
+
+    def _set_away(self, user: User, why: bytes | None) -> None:
+        user.away = why
+        notify(self, user, self.message(user, b"AWAY", text=why), AWAY_NOTIFY)
 
     def arrive(self, user: User) -> None:
         """
@@ -313,12 +389,14 @@ class Server:
         :param user: who.
         :param reason: why.
         """
+        self.history.forget(user)
         if self._shutting_down:
             self.network.remove(user)
             return
         self.whowas.remember(user, int(self.wall()))
         peers = list(self.network.peers(user))
         message = self.message(user, b"QUIT", text=reason)
+        self.history.happened(message, list(user.channels))
         self.network.remove(user)
         broadcast(peers, message)
         self.watchers.tell_offline(user.nick)

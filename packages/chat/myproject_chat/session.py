@@ -59,9 +59,10 @@ from myproject_chat.wire import Message, clip, format_message, parse, serialise
 
 if TYPE_CHECKING:
     from myproject_chat.commands.registry import Command
+    from myproject_chat.identity import Login
     from myproject_chat.server import Server
 
-__all__ = ["Awaited", "Failure", "Link", "Session", "State"]
+__all__ = ["Awaited", "Batch", "Failure", "Link", "Session", "State"]
 
 # Most clients wish for no metadata, and share this.
 _NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
@@ -111,12 +112,28 @@ class Awaited(Protocol):
     ) -> object:
         """Call one of the two back, with the result or with a `Failure`."""
 
+    def cancel(self) -> None:
+        """Nobody wants to know any more: let it fail, unless it is there."""
+
 
 class Failure(Protocol):
     """Why there is no result."""
 
     def throwExceptionIntoGenerator(self, g: Any) -> Any:
         """Raise the exception where a coroutine waits, and go on with that."""
+
+
+class Batch(Protocol):
+    """What a client has opened by BATCH; see commands/multiline.py."""
+
+    def concerns(self, message: Message) -> bool:
+        """Say whether a message is part of it, its end, or meant to be."""
+
+    def take(self, session: Session, message: Message) -> None:
+        """Take a line."""
+
+    def end(self, session: Session, user: User) -> None:
+        """Send what has been collected."""
 
 
 #: A command that has begun.
@@ -178,9 +195,13 @@ class Session:
     :ivar user_name: the user name wished for, or None.
     :ivar real_name: the real name wished for.
     :ivar account: the account that it logged in to before registration, or None.
+    :ivar login: its attempt to log in by SASL, while there is one.
+    :ivar failures: how many of these failed.
+    :ivar passed: whether it gave the server's password.
     :ivar away: why the user will be away from the beginning, or None; wished for before registration.
     :ivar metadata: what the user will say of itself; wished for before registration.
     :ivar subscriptions: the keys of others' metadata that the client wants to hear of.
+    :ivar batch: the batch that the client has open, or None.
     :ivar negotiating: whether CAP holds registration up.
     :ivar cap_version: the version of capability negotiation that the client speaks.
     :ivar capabilities: the bits of what it has negotiated.
@@ -202,23 +223,30 @@ class Session:
         "_paused",
         "_pending",
         "_pinged",
+        "_postponed",
+        "_postponing",
         "_queued",
         "_reached",
         "_room",
         "_since",
         "_splitter",
         "_waiting",
+        "_waits_for",
         "account",
         "address",
         "away",
+        "batch",
         "cap_version",
         "capabilities",
         "choked",
+        "failures",
         "fingerprint",
         "host",
+        "login",
         "metadata",
         "negotiating",
         "nick",
+        "passed",
         "real_name",
         "secure",
         "server",
@@ -251,9 +279,13 @@ class Session:
         self.user_name: bytes | None = None
         self.real_name = b""
         self.account: bytes | None = None
+        self.login: Login | None = None
+        self.failures = 0
+        self.passed = False
         self.away: bytes | None = None
         self.metadata: Mapping[bytes, bytes] = _NOTHING
         self.subscriptions: frozenset[bytes] = frozenset()
+        self.batch: Batch | None = None
         self.negotiating = False
         self.cap_version = 301
         self.capabilities = 0
@@ -264,6 +296,7 @@ class Session:
         self._splitter = LineSplitter()
         self._inbox: deque[bytes | None] = deque()
         self._waiting = False
+        self._waits_for: Awaited | None = None
         self._paused = False
         self._held = 0
         self._pending: list[bytes] = []
@@ -273,6 +306,8 @@ class Session:
         self._room = server.settings.sendq
         self._since = self._heard = server.now()
         self._pinged: float | None = None
+        self._postponed: _Response | None = None
+        self._postponing = False
         self._introduced = False
         self._go_on_with: Callable[[Any], object] | None = None
         self._doomed = False
@@ -325,7 +360,9 @@ class Session:
             # Who says one thing that only IRC clients say has no need to be told what this is.
             self._introduced = True
         response = None
-        if message.tags and self.capabilities & _LABELS == _LABELS:
+        if self.batch is not None and self.batch.concerns(message):
+            response, self._postponed = self._postponed, None
+        elif message.tags and self.capabilities & _LABELS == _LABELS:
             label = message.tags.get(b"label")
             response = _Response(label) if label and len(label) <= MAX_LABEL else None
         if response is None:
@@ -338,8 +375,15 @@ class Session:
                 self._collected(response)
         if coroutine is not None:
             self._advance(coroutine, response, None)
+        elif self._postponing:
+            self._postponing = False
+            self._postponed = response
         elif response is not None:
             self._finish(response)
+
+    def postpone(self) -> None:
+        """Let the answer to the command at hand come with that to the end of the client's batch."""
+        self._postponing = True
 
     def _answer(
         self, line: bytes, name: bytes, command: Command | None, message: Message
@@ -386,6 +430,7 @@ class Session:
 
     def _go_on(self, running: _Running, response: _Response | None, why: Failure | None) -> None:
         """What a command waited for is there, or never will be."""
+        self._waits_for = None
         if self._gone or self.state is State.CLOSED:
             running.close()
             return
@@ -657,6 +702,8 @@ class Session:
         self._pending.clear()
         self._inbox.clear()
         self.server.wheel.drop(self)
+        if self._waits_for is not None:
+            self._waits_for.cancel()
 
     def _leave(self, reason: bytes) -> None:
         """Enter CLOSED: there is no user any more, and those who knew it are told."""

@@ -41,6 +41,9 @@ class Receiver(Protocol):
     def queue_aside(self, line: bytes) -> None:
         """As `queue`, for what is no part of an answer."""
 
+    def hold(self, ticket: int) -> None:
+        """Keep what is queued, and what comes behind it, until something has been written."""
+
     def reply(
         self,
         numeric: Numeric,
@@ -180,15 +183,18 @@ class Network:
     :ivar channels: by folded name.
     :ivar with_mode: how many users have a user mode, by its letter.
     :ivar most_users: the most users there have been at once.
+    :ivar changed: users who came to a channel or left one, and channels with another topic or mode, since
+        this was last emptied: what outlives them is to be written.
     """
 
-    __slots__ = ("channels", "most_users", "users", "with_mode")
+    __slots__ = ("changed", "channels", "most_users", "users", "with_mode")
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
         self.with_mode: Counter[bytes] = Counter()
         self.most_users = 0
+        self.changed: set[User | Channel] = set()
 
     def user(self, nick: bytes) -> User | None:
         """Find a user by nick, whatever its case."""
@@ -221,6 +227,7 @@ class Network:
         del self.users[fold(user.nick)]
         user.rename(nick)
         self.users[fold(nick)] = user
+        self.changed.add(user)
 
     def remove(self, user: User) -> None:
         """Take a user out of everything."""
@@ -264,6 +271,7 @@ class Network:
             held = b"o"
         channel.members[user] = held
         user.channels.add(channel)
+        self.changed.add(user)
         self.forget_invitation(user, channel)
         return channel
 
@@ -272,6 +280,7 @@ class Network:
         del channel.members[user]
         channel.forget(user)
         user.channels.discard(channel)
+        self.changed.add(user)
         if not channel.members and not channel.kept:
             self.end(channel)
 

@@ -38,11 +38,16 @@ __all__ = [
     "REGISTRATIONS",
     "REGISTRATIONS_IN_ALL",
     "Attempt",
+    "Busy",
     "LoginThrottle",
     "Rate",
     "RegistrationThrottle",
     "Throttle",
 ]
+
+
+class Busy(Exception):  # noqa: N818 (it says what the server is, and is answered, not repaired)
+    """As many passwords wait as may wait. The client is told to try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,10 @@ class RegistrationThrottle:
         self._by_host = Throttle(by_host, exempt)
         self._in_all = in_all
         self._bucket = Buckets()
+
+    def is_exempt(self, address: str) -> bool:
+        """Say whether nothing is counted against an address, as text."""
+        return self._by_host.is_exempt(address)
 
     def allow(self, address: str, now: float) -> bool:
         """

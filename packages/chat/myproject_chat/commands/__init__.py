@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from myproject_chat.commands.accounts import ACCOUNTS
+from myproject_chat.commands.authentication import AUTHENTICATION
 from myproject_chat.commands.capabilities import CAPABILITY
 from myproject_chat.commands.channels import CHANNELS
+from myproject_chat.commands.history import HISTORY
 from myproject_chat.commands.information import INFORMATION
 from myproject_chat.commands.listing import LISTING
 from myproject_chat.commands.messages import MESSAGES
@@ -19,6 +22,9 @@ from myproject_chat.commands.metadata import METADATA
 from myproject_chat.commands.moderation import MODERATION
 from myproject_chat.commands.modes import MODES
 from myproject_chat.commands.monitor import MONITOR
+from myproject_chat.commands.multiline import BATCHES
+from myproject_chat.commands.network_operators import NETWORK_OPERATORS
+from myproject_chat.commands.readmarkers import READ_MARKERS
 from myproject_chat.commands.registration import REGISTRATION
 from myproject_chat.commands.registry import Command
 from myproject_chat.commands.renaming import RENAMING
@@ -33,8 +39,12 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
     {
         name: command
         for family in (
+            ACCOUNTS,
+            AUTHENTICATION,
+            BATCHES,
             CAPABILITY,
             CHANNELS,
+            HISTORY,
             INFORMATION,
             LISTING,
             MESSAGES,
@@ -42,6 +52,8 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
             MODERATION,
             MODES,
             MONITOR,
+            NETWORK_OPERATORS,
+            READ_MARKERS,
             REGISTRATION,
             RENAMING,
             STATISTICS,

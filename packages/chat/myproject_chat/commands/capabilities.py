@@ -14,6 +14,7 @@ from myproject_chat.commands.registration import finish
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import pack
 from myproject_chat.numerics import ERR_INVALIDCAPCMD
+from myproject_chat.sasl import mechanisms
 from myproject_chat.session import State
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def _offer(session: Session, version: bytes) -> None:
         session.cap_version = max(session.cap_version, int(version))
         session.capabilities |= CAP_NOTIFY
     if session.cap_version >= _WITH_VALUES:
-        _list(session, b"LS", [written(*one) for one in offered.items()], several=True)
+        values = dict(offered)
+        if session.fingerprint is not None:
+            # Who has shown a certificate can log in with it.
+            values[b"sasl"] = b",".join(mechanisms(certificate=True))
+        _list(session, b"LS", [written(*one) for one in values.items()], several=True)
     else:
         _list(session, b"LS", list(offered), several=False)
 

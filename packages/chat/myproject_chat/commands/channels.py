@@ -21,6 +21,7 @@ from myproject_chat.capability import (
 from myproject_chat.channel import Topic
 from myproject_chat.commands.lookup import joined_channel, may_change, names
 from myproject_chat.commands.metadata import tell_of_joining
+from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast, pack
 from myproject_chat.modes import prefix_of
@@ -111,12 +112,22 @@ def enter(server: Server, user: User, name: bytes) -> Channel:
     :param name: the channel; it is made if need be.
     :return: the channel.
     """
+    if server.network.channel(name) is None:
+        server.history.begin(name)
     channel = server.network.join(user, name, int(server.wall()))
+    rank = server.kept.rank(channel, user.account)
+    if rank:
+        channel.members[user] = rank
     announce(server, user, channel)
+    if rank:
+        # Its own clients see that in NAMES.
+        news = server.announcement(b"MODE", (channel.name, b"+" + rank, user.nick))
+        broadcast(channel.audience(user), news, skip=user)
     if user.away is not None:
         news = server.message(user, b"AWAY", text=user.away)
         broadcast(channel.audience(user), news, skip=user, needs=AWAY_NOTIFY)
     for receiver in user.receivers:
+        tell_marker(server, receiver, user, channel.name)
         welcome(receiver, user, channel)
     tell_of_joining(user, channel)
     return channel
@@ -135,6 +146,7 @@ def announce(server: Server, user: User, channel: Channel, only: Receiver | None
     words = (channel.name, user.account or b"*")
     extended = server.message(user, b"JOIN", words, user.real_name)
     if only is None:
+        server.history.happened(extended, (channel,))
         broadcast(channel.audience(user), extended, needs=EXTENDED_JOIN, otherwise=plain)
     else:
         known = extended if only.capabilities & EXTENDED_JOIN else plain
@@ -188,6 +200,7 @@ def part(session: Session, user: User, message: Message) -> None:
 
 def _part(session: Session, user: User, channel: Channel, reason: bytes | None) -> None:
     message = session.server.message(user, b"PART", (channel.name,), reason)
+    session.server.history.happened(message, (channel,))
     broadcast(channel.audience(user), message)
     session.server.network.leave(user, channel)
 
@@ -252,7 +265,10 @@ def topic(session: Session, user: User, message: Message) -> None:
     words = clip(message.params[1], TOPIC_LENGTH)
     now = int(session.server.wall())
     channel.topic = Topic(words, user.source, now) if words else None
-    broadcast(channel.members, session.server.message(user, b"TOPIC", (channel.name,), words))
+    session.server.network.changed.add(channel)
+    news = session.server.message(user, b"TOPIC", (channel.name,), words)
+    session.server.history.happened(news, (channel,))
+    broadcast(channel.members, news)
 
 
 def _send_topic(receiver: Receiver, channel: Channel, topic: Topic) -> None:

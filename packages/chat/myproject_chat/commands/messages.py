@@ -5,21 +5,25 @@ A target is a nick, a channel, or a channel behind a prefix sign (STATUSMSG), wh
 its members who hold at least that rank. NOTICE is never answered, not even with an error, so that
 two programs cannot answer each other for ever.
 
+What is to be kept (history.py) is written down as it is sent, and its sender's echo, or the answer to its
+label, waits until it is safe. While it cannot be written down, it is refused.
+
 Sources: RFC 2812 section 3.3, https://modern.ircdocs.horse/#sending-messages,
 https://ircv3.net/specs/extensions/message-tags, .../message-ids, https://ircv3.net/specs/extensions/echo-message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from myproject_chat.capability import ECHO_MESSAGE, MESSAGE_TAGS
+from myproject_chat.capability import ECHO_MESSAGE, LABELED_RESPONSE, MESSAGE_TAGS
 from myproject_chat.channel import Speech
 from myproject_chat.commands.lookup import is_operator, names
-from myproject_chat.commands.registry import Table
-from myproject_chat.delivery import broadcast
+from myproject_chat.commands.registry import Outcome, Table
+from myproject_chat.delivery import OutgoingMultiline, broadcast
 from myproject_chat.modes import HALF_OPERATOR, LEVELS_OF_SIGNS
+from myproject_chat.names import fold
 from myproject_chat.numerics import (
     ERR_CANNOTSENDTOCHAN,
     ERR_CANNOTSENDTOUSER,
@@ -32,30 +36,37 @@ from myproject_chat.numerics import (
     RPL_AWAY,
     Numeric,
 )
+from myproject_chat.services import SERVICES
 from myproject_chat.wire import format_tags
 
 if TYPE_CHECKING:
+    from myproject_chat.delivery import Outgoing
+    from myproject_chat.multiline import Line, Multiline
     from myproject_chat.session import Session
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["MAX_TARGETS", "MESSAGES"]
+__all__ = ["MAX_TARGETS", "MESSAGES", "client_tags", "send_lines"]
 
 MESSAGES = Table()
 
 # How many targets one message may have: enough to tell a few friends, too few to spam with.
 MAX_TARGETS = 4
 
+# Who has one of these may be told that a message was sent.
+_ACKNOWLEDGED = ECHO_MESSAGE | LABELED_RESPONSE
+
 # message-tags: a key is letters, digits and hyphens, behind a vendor's host name and a slash.
 _TAG_NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-./"
 
 
 class _Said(NamedTuple):
-    """What is sent, to whomever: a verb, words or None, and escaped client-only tags."""
+    """What is sent, to whomever: a verb, words or None, escaped client-only tags; perhaps several lines."""
 
     verb: bytes
     text: bytes | None
     tags: bytes
+    lines: Sequence[Line] = ()
 
     @property
     def is_ctcp(self) -> bool:
@@ -65,9 +76,15 @@ class _Said(NamedTuple):
 
 
 @MESSAGES.registered(b"PRIVMSG")
-def privmsg(session: Session, user: User, message: Message) -> None:
+def privmsg(session: Session, user: User, message: Message) -> Outcome:
     """Say something."""
+    params = message.params
+    if len(params) > 1 and params[0][:1] != b"#" and b"batch" not in message.tags:
+        service = SERVICES.get(fold(params[0]))
+        if service is not None:
+            return service.hear(session, user, params[1])
     _send(session, user, message, b"PRIVMSG")
+    return None
 
 
 @MESSAGES.registered(b"NOTICE")
@@ -84,6 +101,13 @@ def tagmsg(session: Session, user: User, message: Message) -> None:
 
 def _send(session: Session, user: User, message: Message, verb: bytes) -> None:
     params = message.params
+    if message.tags and b"batch" in message.tags:
+        if session.batch is None:
+            reference, why = message.tags[b"batch"], b"There is no such batch"
+            session.say(b"FAIL", b"BATCH", b"INVALID_REFTAG", reference, text=why)
+        else:
+            session.batch.take(session, message)
+        return
     if not params or not params[0]:
         _complain(session, verb, ERR_NORECIPIENT)
         return
@@ -94,13 +118,31 @@ def _send(session: Session, user: User, message: Message, verb: bytes) -> None:
             _complain(session, verb, ERR_NOTEXTTOSEND)
             return
     user.spoke = int(session.server.wall())
-    said = _Said(verb, text, _client_tags(message.tags) if message.tags else b"")
+    said = _Said(verb, text, client_tags(message.tags) if message.tags else b"")
     for index, target in enumerate(names(params[0])):
         if index >= MAX_TARGETS:
             _complain(session, verb, ERR_TOOMANYTARGETS, target)
             return
-        is_channel = target[:1] == b"#" or (target[:1] in LEVELS_OF_SIGNS and target[1:2] == b"#")
-        (_to_channel if is_channel else _to_user)(session, user, target, said)
+        _to(session, user, target, said)
+
+
+def send_lines(session: Session, user: User, message: Multiline, tags: bytes) -> None:
+    """
+    Send a message of several lines.
+
+    :param session: whose message.
+    :param user: whose that is.
+    :param message: the message.
+    :param tags: what clients say to each other in tags, escaped and joined.
+    """
+    user.spoke = int(session.server.wall())
+    said = _Said(message.command, message.text(), tags, message.lines)
+    _to(session, user, message.target, said)
+
+
+def _to(session: Session, user: User, target: bytes, said: _Said) -> None:
+    is_channel = target[:1] == b"#" or (target[:1] in LEVELS_OF_SIGNS and target[1:2] == b"#")
+    (_to_channel if is_channel else _to_user)(session, user, target, said)
 
 
 def _to_channel(session: Session, user: User, target: bytes, said: _Said) -> None:
@@ -122,7 +164,9 @@ def _to_channel(session: Session, user: User, target: bytes, said: _Said) -> Non
         if speech is Speech.OPERATORS_ONLY:
             level = max(level, HALF_OPERATOR)
         receivers = channel.at_least(level) if level else channel.members
-        _deliver(session, user, sign + channel.name, said, receivers, skip=user)
+        # Who may read what goes to some of them alone changes: that is not kept.
+        kept = None if level else session.server.history.channel(channel)
+        _deliver(session, user, sign + channel.name, said, receivers, kept=kept, skip=user)
 
 
 def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
@@ -140,7 +184,8 @@ def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
         session.reply(RPL_AWAY, receiver.nick, text=receiver.away)
     # Who speaks to oneself gets two: the message, and with echo-message its echo, which alone has
     # a label (labeled-response, "Messages sent to self").
-    _deliver(session, user, receiver.nick, said, (receiver,))
+    kept = session.server.history.between(user, receiver)
+    _deliver(session, user, receiver.nick, said, (receiver,), kept=kept)
 
 
 def _refusal(user: User, receiver: User, said: _Said) -> Numeric | None:
@@ -161,9 +206,24 @@ def _deliver(
     said: _Said,
     receivers: Iterable[User],
     *,
+    kept: bytes | None,
     skip: User | None = None,
 ) -> None:
+    history = session.server.history
+    if kept is not None and not history.wants(said.text, said.tags):
+        kept = None
+    if kept is not None and history.troubled:
+        text = b"The server cannot keep messages at present; this one was not sent, try again later"
+        session.say(b"FAIL", said.verb, b"TEMPORARILY_UNAVAILABLE", target, text=text)
+        return
     message = session.server.message(user, said.verb, (target,), said.text, tags=said.tags)
+    if said.lines:
+        message = OutgoingMultiline(message, said.lines, session.server.new_batch())
+    if kept is not None:
+        ticket = history.said(message, kept, said.tags, bot=b"B" in user.modes)
+        for client in user.receivers:
+            if client.capabilities & _ACKNOWLEDGED:
+                client.hold(ticket)
     needs = MESSAGE_TAGS if said.text is None else 0
     if skip is None and user in receivers:
         for client in user.receivers:
@@ -171,8 +231,15 @@ def _deliver(
                 client.queue_aside(message.line_for(client.capabilities))
     else:
         broadcast(receivers, message, skip, needs=needs)
-    # Also to the other clients that the sender has connected.
-    broadcast((user,), message, needs=needs | ECHO_MESSAGE)
+    _echo(session, user, message, needs, to_self=skip is None and user in receivers)
+
+
+def _echo(session: Session, user: User, message: Outgoing, needs: int, *, to_self: bool) -> None:
+    """Tell the sender's clients: those that did not send it whatever they can do, unless they were told."""
+    for client in user.receivers:
+        wanted = needs | ECHO_MESSAGE if client is session or to_self else needs
+        if client.capabilities & wanted == wanted:
+            client.queue(message.line_for(client.capabilities))
 
 
 def _complain(
@@ -182,8 +249,13 @@ def _complain(
         session.reply(numeric, *params, text=text)
 
 
-def _client_tags(tags: Mapping[bytes, bytes]) -> bytes:
-    """Keep what clients may say to each other in tags, those with ``+``; escaped and joined."""
+def client_tags(tags: Mapping[bytes, bytes]) -> bytes:
+    """
+    Keep what clients may say to each other in tags: those with ``+``.
+
+    :param tags: all tags of a message.
+    :return: these, escaped and joined.
+    """
     return format_tags(
         {
             name: value

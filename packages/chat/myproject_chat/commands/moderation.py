@@ -68,6 +68,7 @@ def _kick(session: Session, user: User, name: bytes, nick: bytes, reason: bytes)
         session.reply(ERR_CHANOPRIVSNEEDED, channel.name, text=text)
         return
     news = session.server.message(user, b"KICK", (channel.name, target.nick), reason)
+    session.server.history.happened(news, (channel,))
     broadcast(channel.audience(target), news)
     if user not in channel.audience(target):
         broadcast((user,), news)

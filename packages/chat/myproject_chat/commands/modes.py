@@ -160,8 +160,10 @@ def change_modes(
             effect = _flag(channel, change)
         if effect is not None:
             done.append(effect)
+            session.server.network.changed.add(channel)
     for params in format_changes(done, _ROOM):
         news = session.server.message(user, b"MODE", (channel.name, *params))
+        session.server.history.happened(news, (channel,))
         broadcast(channel.members, news)
         if user not in channel.members:
             broadcast((user,), news)
@@ -195,6 +197,7 @@ def _rank(
     needed = max(NEEDED_LEVELS[change.letter], 0 if change.adding else level_of(held))
     if not (gives_up or override) and not may_change(session, user, channel, needed):
         return None
+    session.server.network.changed.add(target)
     without = held.replace(change.letter, b"")
     channel.members[target] = without + change.letter if change.adding else without
     return change._replace(param=target.nick)

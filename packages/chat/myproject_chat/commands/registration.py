@@ -10,11 +10,14 @@ Sources: RFC 2812 section 3.1, https://modern.ircdocs.horse/#connection-messages
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from myproject_chat.capability import METADATA
+from myproject_chat.commands.channels import announce, welcome
 from myproject_chat.commands.information import send_isupport, send_lusers, send_motd
 from myproject_chat.commands.metadata import send_own
+from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
@@ -28,14 +31,17 @@ from myproject_chat.numerics import (
     ERR_NICKNAMEINUSE,
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
+    ERR_PASSWDMISMATCH,
+    ERR_SASLABORTED,
     RPL_CREATED,
     RPL_MYINFO,
     RPL_WELCOME,
     RPL_YOURHOST,
 )
+from myproject_chat.services import SERVICES
 from myproject_chat.session import State
 from myproject_chat.state import User
-from myproject_chat.wire import clip
+from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
     from myproject_chat.session import Session
@@ -45,33 +51,62 @@ __all__ = ["REGISTRATION", "finish"]
 
 REGISTRATION = Table()
 
+_RESERVED = b"That nickname is another account's: log in to that, or take another"
 # RFC 2812 section 3.1.7 sets no bound; InspIRCd's default for a quit reason.
 _QUIT_LENGTH = 255
 
 
 @REGISTRATION.always(b"PASS", params=1)
-def pass_(session: Session, _message: Message) -> None:
-    """Accept a password in its place; this server asks for none, so any will do."""
+def pass_(session: Session, message: Message) -> None:
+    """Give the server's password, before NICK and USER; where there is none, any will do."""
     if session.state is State.REGISTERED:
         session.reply(ERR_ALREADYREGISTERED)
+        return
+    session.passed = compare_digest(message.params[0], session.server.settings.password)
 
 
 @REGISTRATION.always(b"NICK")
 def nick(session: Session, message: Message) -> None:
     """Wish for a nick, or change it."""
     wanted = message.params[0] if message.params else b""
-    holder = session.server.network.user(wanted)
+    user = session.user
     if not wanted:
         session.reply(ERR_NONICKNAMEGIVEN)
     elif not is_nick(wanted):
         session.reply(ERR_ERRONEUSNICKNAME, wanted)
-    elif holder is not None and holder is not session.user:
+    elif fold(wanted) in SERVICES or _is_taken(session, wanted):
         session.reply(ERR_NICKNAMEINUSE, wanted)
-    elif session.user is not None:
-        _rename(session, session.user, wanted)
-    else:
+    elif user is None:
         session.nick = wanted
         finish(session)
+    elif session.server.accounts.is_reserved(wanted, user.account):
+        session.reply(ERR_NICKNAMEINUSE, wanted, text=_RESERVED)
+    else:
+        _rename(session, user, wanted)
+
+
+def _is_taken(session: Session, wanted: bytes) -> bool:
+    """Say whether a nick is somebody else's, with whom the client will not share it."""
+    holder = session.server.network.user(wanted)
+    if holder is None or holder is session.user:
+        return False
+    # Who is still negotiating may log in to the account of whoever has it.
+    waits = session.state is State.UNREGISTERED and session.negotiating
+    return not _shares(session, holder) and not (waits and holder.account is not None)
+
+
+def _shares(session: Session, holder: User) -> bool:
+    """Say whether a client that has not registered may become one of a user's."""
+    accounts = session.server.accounts
+    account = session.account
+    return (
+        session.state is State.UNREGISTERED
+        and account is not None
+        and holder.account is not None
+        and fold(holder.account) == fold(account)
+        and accounts.shares_nick(account)
+        and len(holder.receivers) < session.server.settings.accounts.max_clients
+    )
 
 
 def _rename(session: Session, user: User, wanted: bytes) -> None:
@@ -81,6 +116,7 @@ def _rename(session: Session, user: User, wanted: bytes) -> None:
     session.server.whowas.remember(user, int(session.server.wall()))
     former = user.nick
     session.server.network.rename(user, wanted)
+    session.server.history.happened(change, list(user.channels))
     broadcast((user, *session.server.network.peers(user)), change)
     if fold(former) != fold(wanted):
         session.server.watchers.tell_offline(former)
@@ -111,11 +147,16 @@ def finish(session: Session) -> None:
     """
     if session.state is not State.UNREGISTERED or session.negotiating:
         return
-    if session.nick is None or session.user_name is None:
+    if session.nick is None or session.user_name is None or not _is_admitted(session):
         return
-    if fold(session.nick) in session.server.network.users:
+    holder = session.server.network.user(session.nick)
+    if holder is not None and _shares(session, holder):
+        _join_in(session, holder)
+        return
+    reserved = session.server.accounts.is_reserved(session.nick, session.account)
+    if holder is not None or reserved:
         taken, session.nick = session.nick, None
-        session.reply(ERR_NICKNAMEINUSE, taken)
+        session.reply(ERR_NICKNAMEINUSE, taken, text=_RESERVED if holder is None else None)
         return
     user = User(
         session.nick,
@@ -124,11 +165,41 @@ def finish(session: Session) -> None:
         host=session.host,
         since=int(session.server.wall()),
     )
+    user.account = session.account
     user.away = session.away
     user.metadata.update(session.metadata)
     session.server.arrive(user)
     session.attach(user)
     _welcome(session, user)
+
+
+def _is_admitted(session: Session) -> bool:
+    """Say whether somebody may come in at all; who may not is told why, and goes."""
+    if session.login is not None:
+        # sasl-3.1: who ends registration in the middle of an exchange gives that up.
+        session.login = None
+        session.reply(ERR_SASLABORTED)
+    settings = session.server.settings
+    if settings.password and not session.passed:
+        session.reply(ERR_PASSWDMISMATCH)
+        session.close(b"Bad password")
+    elif settings.accounts.required and session.account is None:
+        text = b"You have to log in to an account by SASL to connect to this server"
+        session.say(b"FAIL", b"*", b"ACCOUNT_REQUIRED_TO_CONNECT", text=text)
+        session.close(b"Not logged in")
+    return session.state is State.UNREGISTERED
+
+
+def _join_in(session: Session, user: User) -> None:
+    """Make a client one more of a user's, and show it where the user is."""
+    session.attach(user)
+    if session.away is None and not user.receivers[1:]:
+        session.server.come_back(user)
+    _welcome(session, user)
+    for channel in sorted(user.channels, key=lambda channel: channel.name):
+        announce(session.server, user, channel, session)
+        tell_marker(session.server, session, user, channel.name)
+        welcome(session, user, channel)
 
 
 def _welcome(session: Session, user: User) -> None:
@@ -169,4 +240,8 @@ def quit_(session: Session, message: Message) -> None:
     """End the session."""
     words = message.params[0] if message.params else b""
     reason = b"Quit: " + clip(words, _QUIT_LENGTH) if words else b"Quit"
+    user = session.user
+    if user is not None and len(user.receivers) > 1:
+        # The user goes on by its other clients, which, as all others, see nothing of this.
+        session.queue(serialise(user.source, b"QUIT", (), reason))
     session.close(reason)

@@ -47,6 +47,9 @@ def rename(session: Session, user: User, message: Message) -> None:
         return
     before = channel.name
     network.rename_channel(channel, new)
+    session.server.kept.rename(before, channel)
+    session.server.history.rename(before, new)
+    network.changed.update(channel.members)
     news = session.server.message(user, b"RENAME", (before, new), reason)
     parted = b"Changing to %b: %b" % (new, reason) if reason else b"Changing to " + new
     for member in list(channel.members):

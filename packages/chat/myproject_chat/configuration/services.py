@@ -58,6 +58,13 @@ class Accounts(Table, frozen=True):
         Literal["none"],
         about("How it is seen that a registration is meant; there is no mail to send yet."),
     ] = "none"
+    email_required: Annotated[
+        bool,
+        about(
+            "Whether a mail address has to be given, for an operator to write to; nothing is sent"
+            " to it."
+        ),
+    ] = False
     required: Annotated[
         bool,
         about(
@@ -143,6 +150,14 @@ class History(Table, frozen=True):
             " to an account."
         ),
     ] = "accounts"
+    flush: Annotated[
+        bool,
+        about(
+            "Whether what a client was told is written waits for the disk (SQLite's synchronous ="
+            " FULL): a loss of power takes nothing then. Without it, it may take the last seconds;"
+            " the end of the process never does."
+        ),
+    ] = False
     unregistered_channels: Annotated[
         bool,
         about(
