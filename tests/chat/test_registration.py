@@ -38,7 +38,9 @@ class RegistrationTests(SynchronousTestCase):
         lines = client.type("NICK al", "USER al 0 * :Al")
         self.assertEqual(":irc.test 001 al :Welcome to Net, al!~al@192.168.1.1", lines[0])
         self.assertIn(":irc.test 003 al :This server was started 2001-09-09 at 01:46:40 UTC", lines)
-        self.assertRegex(lines[3], "^:irc.test 004 al irc.test myproject [a-zA-Z]+ [a-zA-Z]+ [a-zA-Z]+$")
+        self.assertRegex(
+            lines[3], "^:irc.test 004 al irc.test myproject [a-zA-Z]+ [a-zA-Z]+ [a-zA-Z]+$"
+        )
         for letters in lines[3].split()[-3:]:
             self.assertEqual("".join(sorted(letters)), letters)
 

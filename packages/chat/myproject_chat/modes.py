@@ -57,8 +57,8 @@ LEVELS_OF_SIGNS: Mapping[bytes, int] = MappingProxyType(
 NEEDED_LEVELS: Mapping[bytes, int] = MappingProxyType(
     {b"q": _FOUNDER, b"a": _FOUNDER, b"o": OPERATOR, b"h": OPERATOR, b"v": HALF_OPERATOR}
 )
-# B bot, R only accounts may write to me, T no CTCP, i invisible, o operator of the server, s told of what goes on,
-# w told of WALLOPS.
+# B bot, R only accounts may write to me, T no CTCP, i invisible, o operator of the server, s told of what
+# goes on, w told of WALLOPS.
 USER_MODES = b"BRTiosw"
 # Those of operators of the server.
 OPERATORS_USER_MODES = b"os"
