@@ -259,8 +259,6 @@ def _settings(ergo: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
         raise NotImplementedByController(f"casemapping {ergo['server']['casemapping']}")
     if ergo["accounts"]["default-user-modes"]:
         raise NotImplementedByController("user modes that everyone begins with")
-    if wanted.account_registration_requires_email:
-        raise NotImplementedByController("verification by mail")
     settings: dict[str, Any] = {
         "server-name": "My.Little.Server",
         "network-name": "testnet",
@@ -274,6 +272,7 @@ def _settings(ergo: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
         "fakelag": {"exempt": [_NETWORK]},
         "accounts": {
             "before-connect": wanted.account_registration_before_connect,
+            "email-required": bool(wanted.account_registration_requires_email),
             "always-on": ergo["accounts"]["multiclient"]["always-on"],
             # The suite's shortest password has three letters.
             "password-length": 1,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from myproject_chat.session import Session
     from myproject_chat.store import Loaded, Store
+    from myproject_chat.store.service import StoreService
 
 __all__ = ["ChatFactory", "ChatProtocol"]
 
