@@ -209,8 +209,20 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual([(), (Account(b"al", 1),)], [one.accounts for one in self.loaded])
         self.assertEqual([], self.clock.getDelayedCalls())
 
+    def test_limits_change_while_it_runs(self) -> None:
+        service = self.start(history_length=1, history_age=1)
+        service.reload(history_length=3, history_age=50, flush=True)
+        for time_of in (49_999, 50_000, 50_001, 50_002, 50_003):
+            service.store.add(entry(time_of))
+        self.clock.pump([1] * 61)
+        kept = service.store.database.history.export(None)
+        self.assertEqual([50_001, 50_002, 50_003], [one.time for one in kept])
+        (level,) = service.store.database._connection.execute("PRAGMA synchronous").fetchone()
+        self.assertEqual(2, level)
+
     def test_one_that_never_started_stops(self) -> None:
         service = StoreService(self.path, self.loaded.append, time.time)
+        service.reload(history_length=3, history_age=50, flush=True)
         self.assertIsNone(service.stopService())
 
     def test_it_prunes_and_looks_for_what_others_changed(self) -> None:

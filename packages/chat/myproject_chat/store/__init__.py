@@ -1,10 +1,14 @@
 """
 What outlives the process: accounts, channels, bans, history, read markers, metadata, in one SQLite file.
 
-`StoreService` opens the file and has the `Store`; `records` are what goes in and out.
+`service.StoreService` opens the file and has the `Store`; `records` are what goes in and out. Those who have
+to do with records only, as ``--help`` has, are spared the import of SQLite.
 """
 
-from myproject_chat.store.database import MEMORY, Database
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from myproject_chat.store.records import (
     Account,
     Entry,
@@ -17,7 +21,10 @@ from myproject_chat.store.records import (
     conversation,
     party,
 )
-from myproject_chat.store.store import Store
+
+if TYPE_CHECKING:
+    from myproject_chat.store.database import MEMORY, Database
+    from myproject_chat.store.store import Store
 
 __all__ = [
     "MEMORY",
@@ -34,3 +41,14 @@ __all__ = [
     "conversation",
     "party",
 ]
+
+_LATE = {"MEMORY": "database", "Database": "database", "Store": "store"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs SQLite when it is asked for (PEP 562)."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

@@ -88,7 +88,7 @@ class Database:
                     migrate(self._connection)
             execute("PRAGMA journal_mode = WAL")
             execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
-            execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
+            self.set_flush(flush=flush)
             execute("PRAGMA foreign_keys = ON")
             self.history = History(self._connection)
             self._seen = self._version()
@@ -97,6 +97,10 @@ class Database:
     def close(self) -> None:
         """Close the file; what was committed is in it."""
         self._opened.close()
+
+    def set_flush(self, *, flush: bool) -> None:
+        """Say whether each transaction waits until the disk has it."""
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if flush else 'NORMAL'}")
 
     # The whole
 

@@ -80,6 +80,19 @@ class StoreService(Service):
             history_age=int(history_age * 1000),
         )
 
+    def reload(self, *, history_length: int, history_age: float, flush: bool) -> None:
+        """
+        Take other limits, as `StoreService` has them, from now on.
+
+        :param history_length: entries that each history keeps.
+        :param history_age: seconds that an entry is kept.
+        :param flush: whether a loss of power, too, takes nothing.
+        """
+        self.store.history_length = history_length
+        self.store.history_age = int(history_age * 1000)
+        if self._pool is not None:
+            self.store.set_flush(flush=flush)
+
     def _run(self, function: Callable[[], Any]) -> Deferred[Any]:
         if self._pool is None:
             raise RuntimeError("the store's thread does not run")

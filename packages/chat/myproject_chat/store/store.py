@@ -118,6 +118,10 @@ class Store:
 
         return self._journal.end().addBoth(close)
 
+    def set_flush(self, *, flush: bool) -> Deferred[None]:
+        """Say whether what is safe is safe from a loss of power, too; see `database`."""
+        return self._run(partial(self.database.set_flush, flush=flush))
+
     # Writing
 
     @property
