@@ -241,7 +241,7 @@ def quit_(session: Session, message: Message) -> None:
     words = message.params[0] if message.params else b""
     reason = b"Quit: " + clip(words, _QUIT_LENGTH) if words else b"Quit"
     user = session.user
-    if user is not None and len(user.receivers) > 1:
-        # The user goes on by its other clients, which, as all others, see nothing of this.
+    if user is not None and user.account and session.server.accounts.shares_nick(user.account):
+        # Others may see nothing of this, as the user goes on by its other clients.
         session.queue(serialise(user.source, b"QUIT", (), reason))
     session.close(reason)
