@@ -160,6 +160,16 @@ class OperTests(SynchronousTestCase):
         self.assertEqual(["381", "MODE"], bo.codes("OPER other secret"))
         self.assertEqual(b"irc.example", self.server.server.settings.server_name)
 
+    def test_gone_without_quitting(self) -> None:
+        """Who stays as an account while no client is there does not stay an operator."""
+        al = self.chat(ROOT)
+        al.type("OPER root secret", "MODE al +sw")
+        self.patch(self.server.server.accounts, "stays", lambda _: True)
+        al.vanish()
+        user = self.server.server.network.user(b"al")
+        assert user is not None
+        self.assertEqual({b"w"}, user.modes)
+
     def test_no_more(self) -> None:
         """MODE -o ends it."""
         al = self.chat(ROOT)

@@ -24,6 +24,7 @@ from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.history import History
 from myproject_chat.identity import set_account
 from myproject_chat.keeping import Kept
+from myproject_chat.modes import OPERATORS_USER_MODES
 from myproject_chat.monitor import Watchers, notify
 from myproject_chat.names import fold, host_name
 from myproject_chat.session import Link, Session
@@ -47,6 +48,7 @@ __all__ = ["Server"]
 
 # Why somebody is away whose account stays while no client of it is connected.
 _ABSENT = b"No client is connected"
+_OPERATORS = frozenset(bytes((byte,)) for byte in OPERATORS_USER_MODES)
 
 
 class Server:
@@ -354,6 +356,9 @@ class Server:
         if user.receivers:
             return
         if not self._shutting_down and self.accounts.stays(user.account):
+            # Whoever comes back by the account's password has not shown the operator's.
+            for letter in sorted(user.modes & _OPERATORS):
+                self.network.set_mode(user, letter, on=False)
             self.kept.write_user(user)
             if user.away is None:
                 self._set_away(user, _ABSENT)
