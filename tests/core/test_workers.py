@@ -88,6 +88,7 @@ class ProcessReactor(MemoryReactorClock):
         super().__init__()
         self.processes: list[Process] = []
         self.told_to_stop = False
+        self.refuses = False
 
     def stop(self) -> None:
         self.told_to_stop = True
@@ -103,6 +104,8 @@ class ProcessReactor(MemoryReactorClock):
         gid: object = None,  # noqa: ARG002
         childFDs: Any = None,
     ) -> Process:
+        if self.refuses:
+            raise PermissionError(13, "no")
         process = Process(protocol, args, childFDs, env)
         self.processes.append(process)
         protocol.makeConnection(process)
@@ -305,6 +308,17 @@ class StartTests(Supervised):
         self.assertEqual([exit_unavailable], self.exits)
         self.assertTrue(self.reactor.told_to_stop)
 
+    def test_cannot_run(self) -> None:
+        """An interpreter that may not be run, as after --uid, ends the start; and the stop ends."""
+        self.reactor.refuses = True
+        service = self.start()
+        self.assertIn(f"cannot run {sys.executable}: permission denied;", self.stderr.getvalue())
+        self.assertEqual(1, self.stderr.getvalue().count("\n"))
+        self.assertTrue(self.reactor.told_to_stop)
+        stopping = service.stopService()
+        self.reactor.advance(0)
+        self.successResultOf(stopping)
+
     def test_ends_again_and_again(self) -> None:
         """So does a worker that never becomes ready."""
         self.start()
@@ -352,6 +366,19 @@ class ReplacementTests(Supervised):
         self.assertEqual(sorted(waits), waits)
         self.assertLess(waits[0], 0.3)
         self.assertAlmostEqual(LONGEST_DELAY, waits[-1], delta=0.1)
+        self.assertFalse(self.reactor.told_to_stop)
+
+    def test_cannot_run_later(self) -> None:
+        """A replacement that cannot be run is tried again."""
+        first, _ = self.started()
+        self.reactor.refuses = True
+        first.end(1)
+        self.reactor.advance(0.2)
+        self.assert_logged("worker 1 cannot start: cannot run")
+        self.reactor.advance(0)
+        self.reactor.refuses = False
+        self.reactor.advance(LONGEST_DELAY)
+        self.assertEqual(3, len(self.reactor.processes))
         self.assertFalse(self.reactor.told_to_stop)
 
     def test_refused_later(self) -> None:

@@ -14,20 +14,19 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet import defer
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myproject.channel import Lines, Message, encoded
+from myproject.listening import why
 from myproject.relay import Printed, publish, relayed
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
 
 __all__ = [
     "ANSWER_WITHIN",
@@ -150,6 +149,14 @@ class WorkerProcess(ProcessProtocol):
         except ProcessExitedAlready:
             return
 
+    def cannot_start(self, reason: str) -> None:
+        """
+        Hear that it cannot start.
+
+        :param reason: one line.
+        """
+        self._owner.refused(self, reason)
+
     # What it says
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
@@ -181,7 +188,7 @@ class WorkerProcess(ProcessProtocol):
             self.ready = self.ready or "READY=1" in str(message["text"]).split("\n")
             self._owner.notified(self)
         elif kind == "refused":
-            self._owner.refused(self, str(message["why"]))
+            self.cannot_start(str(message["why"]))
         elif kind == "answer":
             asked = self._asked.pop(int(message["ask"]), None)
             if asked is not None and not asked.called:
@@ -202,6 +209,16 @@ class WorkerProcess(ProcessProtocol):
                 one.cancel()
         self._owner.ended(self, reason)
         self.monitored.processEnded(reason)
+
+
+class _NeverStarted:
+    """A process that is none."""
+
+    def writeToChild(self, number: int, data: bytes) -> None:
+        pass
+
+    def signalProcess(self, name: str) -> None:  # noqa: ARG002 (Twisted's)
+        raise ProcessExitedAlready
 
 
 @implementer(IReactorTime, IReactorProcess)
@@ -225,9 +242,19 @@ class Spawner:
         worker, descriptors = self._prepare(processProtocol.name)
         worker.monitored = processProtocol
         pipes: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
-        return self._reactor.spawnProcess(
-            worker, *arguments, childFDs={**pipes, **descriptors}, **named
-        )
+        try:
+            return self._reactor.spawnProcess(
+                worker, *arguments, childFDs={**pipes, **descriptors}, **named
+            )
+        except OSError as failure:
+            # Not every Twisted's monitor expects that: for all of them it is a process that ends at once.
+            worker.makeConnection(cast("Any", _NeverStarted()))
+            worker.cannot_start(
+                f"cannot run {sys.executable}: {why(failure)}; let --uid's user run it"
+            )
+            ended = Failure(ProcessTerminated(os.EX_OSERR))
+            self._reactor.callLater(0, worker.processEnded, ended)
+            return worker.transport
 
     def seconds(self) -> float:
         """The time, as ``IReactorTime`` has it."""
