@@ -1,0 +1,339 @@
+"""What is kept, who may read it, who may take it back, and what happens when the disk does not keep up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from myproject_chat import history
+from myproject_chat.configuration import History
+from myproject_chat.store import MEMORY, Database, Store
+from myproject_chat.store.records import Account
+from tests.chat.harness import Chat, Client, at_once
+
+ALL = (
+    "batch echo-message labeled-response message-tags server-time draft/chathistory"
+    " draft/message-redaction draft/multiline draft/read-marker"
+)
+
+
+def without_tags(lines: list[str]) -> list[str]:
+    """The lines without their tags."""
+    return [line.partition(" ")[2] if line.startswith("@") else line for line in lines]
+
+
+class HistoryCase(SynchronousTestCase):
+    """A chat with a store in memory, whose writes happen when the turn ends."""
+
+    def chat(self, **settings: Any) -> Chat:
+        def database() -> Database:
+            self.database = Database(MEMORY)
+            self.addCleanup(self.database.close)
+            return self.database
+
+        chat = Chat(**settings)
+        self.store = Store(database, at_once, chat.clock.callLater)
+        chat.factory.take(self.store, self.store.open())
+        return chat
+
+    def member(self, chat: Chat, nick: str, *channels: str, caps: str = ALL) -> Client:
+        """Somebody who is logged in to the account of that nick."""
+        client = chat.join(nick, *channels, caps=caps)
+        chat.server.accounts.save(Account(nick.encode(), 0))
+        user = chat.server.network.user(nick.encode())
+        assert user is not None
+        user.account = nick.encode()
+        return client
+
+    def texts(self, client: Client, request: str) -> list[str]:
+        """What a client gets of a history, without tags and the batch around it."""
+        first, *lines, last = without_tags(client.type(request))
+        self.assertIn(" BATCH +", first)
+        self.assertIn(" BATCH -", last)
+        return [line.partition(" ")[2] for line in lines]
+
+
+class ChannelTests(HistoryCase):
+    """What was said in a channel."""
+
+    def test_who_is_in_it_reads_what_was_said_before(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        al.type("PRIVMSG #a :one", "NOTICE #a :two", "TAGMSG #a", "PRIVMSG @#a :for some")
+        al.type("PRIVMSG #a :\x01VERSION\x01", "PRIVMSG #a :\x01ACTION waves\x01")
+        bo = chat.join("bo", "#a", caps=ALL)
+        kept = ["PRIVMSG #a :one", "NOTICE #a :two", "PRIVMSG #a :\x01ACTION waves\x01"]
+        self.assertEqual(kept, self.texts(bo, "CHATHISTORY LATEST #A * 9"))
+        self.assertEqual(kept[2:], self.texts(bo, "CHATHISTORY LATEST #a * 1"))
+
+    def test_it_has_the_name_and_the_time_it_had(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        (echo,) = al.type("PRIVMSG #a :one")
+        chat.wait(5)
+        _, again, _ = al.type("CHATHISTORY LATEST #a * 1")
+        self.assertEqual(echo.split(" ", 1)[1], again.split(" ", 1)[1])
+        self.assertLess(
+            set(echo.split(" ")[0][1:].split(";")), set(again.split(" ")[0][1:].split(";"))
+        )
+
+    def test_nobody_else_does(self) -> None:
+        chat = self.chat()
+        self.member(chat, "al", "#a").type("PRIVMSG #a :one")
+        eve = self.member(chat, "eve")
+        for name in ("#a", "#nowhere"):
+            with self.subTest(name=name):
+                (line,) = without_tags(eve.type(f"CHATHISTORY LATEST {name} * 9"))
+                self.assertIn(f"FAIL CHATHISTORY INVALID_TARGET LATEST {name} :", line)
+
+    def test_a_channel_made_anew_has_no_past(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        al.type("PRIVMSG #a :one", "PART #a")
+        al.type("JOIN #a")
+        self.assertEqual([], self.texts(al, "CHATHISTORY LATEST #a * 9"))
+
+    def test_the_history_goes_with_a_renamed_channel(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        al.type("PRIVMSG #a :one", "MARKREAD #a timestamp=2001-09-09T01:46:40.000Z")
+        al.type("RENAME #a #b")
+        self.assertEqual(["PRIVMSG #a :one"], self.texts(al, "CHATHISTORY LATEST #b * 9"))
+        (line,) = al.type("MARKREAD #b")
+        self.assertIn("2001-09-09", line)
+
+    def test_events_are_for_those_who_want_them(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a", caps=ALL + " draft/event-playback extended-join")
+        bo = self.member(chat, "bo", "#a")
+        bo.type("NICK bob", "PRIVMSG #a :one", "PART #a :bye")
+        chat.join("cy", "#a").type("QUIT :gone")
+        al.type("TOPIC #a :new", "MODE #a +m")
+        al.read()
+        events = [line.split(" ")[0] for line in self.texts(al, "CHATHISTORY LATEST #a * 99")]
+        self.assertEqual(
+            ["JOIN", "JOIN", "NICK", "PRIVMSG", "PART", "JOIN", "QUIT", "TOPIC", "MODE"], events
+        )
+        joins = [
+            line for line in self.texts(al, "CHATHISTORY LATEST #a * 99") if line.startswith("JOIN")
+        ]
+        self.assertEqual("JOIN #a * :Bo Real", joins[1])
+        bo.type("JOIN #a")
+        self.assertEqual(["PRIVMSG #a :one"], self.texts(bo, "CHATHISTORY LATEST #a * 99"))
+
+    def test_what_is_not_to_be_kept_is_not(self) -> None:
+        for choice in (History(enabled=False), History(unregistered_channels=False)):
+            with self.subTest(choice=choice):
+                chat = self.chat(history=choice)
+                al = self.member(chat, "al", "#a", caps="batch message-tags echo-message")
+                al.type("PRIVMSG #a :one")
+                self.assertEqual([], self.texts(al, "CHATHISTORY LATEST #a * 9"))
+
+
+class ConversationTests(HistoryCase):
+    """What two people said to each other."""
+
+    def test_the_two_read_it_and_nobody_else(self) -> None:
+        chat = self.chat()
+        al, bo, eve = (self.member(chat, nick) for nick in ("al", "bo", "eve"))
+        al.type("PRIVMSG bo :one")
+        bo.type("PRIVMSG al :two")
+        chat.hush(al)
+        said = ["PRIVMSG bo :one", "PRIVMSG al :two"]
+        self.assertEqual(said, self.texts(al, "CHATHISTORY LATEST BO * 9"))
+        chat.hush(bo)
+        self.assertEqual(said, self.texts(bo, "CHATHISTORY LATEST al * 9"))
+        for name in ("al", "bo"):
+            self.assertEqual([], self.texts(eve, f"CHATHISTORY LATEST {name} * 9"))
+
+    def test_a_guest_reads_nothing_and_is_not_read(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al"), chat.join("bo", caps=ALL)
+        al.type("PRIVMSG bo :one")
+        bo.type("PRIVMSG al :two")
+        chat.hush(al)
+        self.assertEqual([], self.texts(al, "CHATHISTORY LATEST bo * 9"))
+        self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+
+    def test_what_guests_say_is_kept_for_the_receiver_if_that_is_wanted(self) -> None:
+        chat = self.chat(history=History(direct_messages="recipients"))
+        al, bo = self.member(chat, "al"), chat.join("bo", caps=ALL)
+        bo.type("PRIVMSG al :two")
+        chat.hush(al)
+        self.assertEqual(["PRIVMSG al :two"], self.texts(al, "CHATHISTORY LATEST bo * 9"))
+        self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+
+    def test_targets_are_where_something_was_said(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#A"), self.member(chat, "bo")
+        al.type("PRIVMSG #a :one")
+        chat.wait(2)
+        bo.type("PRIVMSG al :two")
+        chat.hush(al)
+        span = "timestamp=2001-01-01T00:00:00.000Z timestamp=2002-01-01T00:00:00.000Z"
+        self.assertEqual(
+            [
+                "CHATHISTORY TARGETS #A 2001-09-09T01:46:40.000Z",
+                "CHATHISTORY TARGETS bo 2001-09-09T01:46:42.000Z",
+            ],
+            [line.replace(" :", " ") for line in self.texts(al, f"CHATHISTORY TARGETS {span} 9")],
+        )
+
+    def test_a_bad_question_is_refused(self) -> None:
+        (line,) = without_tags(self.member(self.chat(), "al").type("CHATHISTORY SOON #a * 9"))
+        self.assertIn("FAIL CHATHISTORY INVALID_PARAMS SOON :", line)
+
+
+class SafetyTests(HistoryCase):
+    """A message that its sender saw is safe."""
+
+    def test_the_echo_waits_for_the_disk_and_others_do_not(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#a"), self.member(chat, "bo", "#a")
+        chat.hush(al, bo)
+        self.patch(self.store._journal, "_write", lambda _groups: Deferred())
+        self.assertEqual([], al.type("PRIVMSG #a :one", "PING x"))
+        self.assertEqual(1, len(bo.read()))
+        chat.server.wrote(10**9)
+        self.assertEqual(2, len(al.read()))
+
+    def test_what_cannot_be_kept_is_refused_and_heard_by_nobody(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#a"), self.member(chat, "bo", "#a")
+        chat.hush(al, bo)
+        self.store._journal.healthy = False
+        (line,) = without_tags(al.type("PRIVMSG #a :one"))
+        self.assertIn("FAIL PRIVMSG TEMPORARILY_UNAVAILABLE #a :", line)
+        self.assertEqual([], bo.read())
+        al.type("TAGMSG #a")
+        self.assertEqual(1, len(bo.read()))
+        self.store._journal.healthy = True
+        al.type("PRIVMSG #a :two")
+        self.assertEqual(1, len(bo.read()))
+
+
+class RedactionTests(HistoryCase):
+    """REDACT."""
+
+    def said(self, client: Client, target: str) -> str:
+        (line,) = client.type(f"PRIVMSG {target} :oops")
+        return line.partition("msgid=")[2].partition(" ")[0].partition(";")[0]
+
+    def test_what_is_taken_back_is_gone(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#a"), self.member(chat, "bo", "#a")
+        old = chat.join("old", "#a")
+        chat.hush(bo)
+        msgid = self.said(bo, "#a")
+        chat.hush(al, bo, old)
+        (echo,) = without_tags(bo.type(f"REDACT #A {msgid} :typo"))
+        self.assertEqual(f"REDACT #a {msgid} :typo", echo.partition(" ")[2])
+        self.assertEqual([echo], without_tags(al.read()))
+        self.assertEqual([], old.read())
+        self.assertEqual([], self.texts(al, "CHATHISTORY LATEST #a * 9"))
+
+    def test_operators_may_and_others_may_not(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#a"), self.member(chat, "bo", "#a")
+        chat.hush(al)
+        msgid = self.said(al, "#a")
+        chat.hush(bo)
+        (line,) = without_tags(bo.type(f"REDACT #a {msgid}"))
+        self.assertIn(f"FAIL REDACT REDACT_FORBIDDEN #a {msgid} :", line)
+        msgid = self.said(bo, "#a")
+        chat.hush(al)
+        self.assertEqual(1, len(al.type(f"REDACT #a {msgid}")))
+
+    def test_what_is_not_there_is_said(self) -> None:
+        al = self.member(self.chat(), "al", "#a")
+        for line, code in (
+            ("REDACT #a nothing", "UNKNOWN_MSGID #a nothing"),
+            ("REDACT #none x", "INVALID_TARGET #none"),
+            ("REDACT nobody x", "UNKNOWN_MSGID nobody x"),
+        ):
+            with self.subTest(line=line):
+                (answer,) = without_tags(al.type(line))
+                self.assertIn(f"FAIL REDACT {code} :", answer)
+
+    def test_in_a_conversation(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al"), self.member(chat, "bo")
+        msgid = self.said(al, "bo")
+        chat.hush(bo)
+        (refused,) = without_tags(bo.type(f"REDACT al {msgid}"))
+        self.assertIn("REDACT_FORBIDDEN", refused)
+        self.assertEqual(1, len(al.type(f"REDACT bo {msgid}")))
+        self.assertEqual(1, len(bo.read()))
+
+    def test_a_guest_takes_back_its_own_only(self) -> None:
+        chat = self.chat()
+        self.member(chat, "al", "#a")
+        bo = chat.join("bo", "#a", caps=ALL)
+        msgid = self.said(bo, "#a")
+        bo.vanish()
+        chat.wait(2)
+        bo = chat.join("bo", "#a", caps=ALL)
+        self.assertIn("REDACT_FORBIDDEN", bo.type(f"REDACT #a {msgid}")[0])
+        self.assertNotIn("FAIL", bo.type(f"REDACT #a {self.said(bo, '#a')}")[0])
+
+
+class MarkerTests(HistoryCase):
+    """MARKREAD."""
+
+    EARLY = "timestamp=2001-09-09T01:46:40.000Z"
+    LATE = "timestamp=2001-09-09T01:46:41.000Z"
+
+    def test_it_goes_forward_only(self) -> None:
+        al = self.member(self.chat(), "al", "#a")
+        self.assertEqual([":irc.example MARKREAD #a *"], al.type("MARKREAD #a"))
+        for asked, got in ((self.LATE, self.LATE), (self.EARLY, self.LATE)):
+            self.assertEqual([f":irc.example MARKREAD #a {got}"], al.type(f"MARKREAD #a {asked}"))
+
+    def test_it_is_told_at_joining_before_the_names_end(self) -> None:
+        for caps, there in ((ALL, True), ("batch", False)):
+            with self.subTest(caps=caps):
+                chat = self.chat()
+                al = self.member(chat, "al", caps=caps)
+                codes = al.codes("JOIN #a")
+                self.assertEqual(there, "MARKREAD" in codes[: codes.index("366")])
+
+    def test_the_other_clients_are_told(self) -> None:
+        chat = self.chat()
+        al, other = self.member(chat, "al"), chat.join("tmp", caps=ALL)
+        user = chat.server.network.user(b"al")
+        assert user is not None
+        user.receivers.append(other.protocol.session)
+        news = al.type(f"MARKREAD bo {self.EARLY}")
+        self.assertEqual(news, other.read())
+        al.type(f"MARKREAD bo {self.EARLY}")
+        self.assertEqual([], other.read())
+        user.receivers.pop()
+
+    def test_it_is_the_accounts_and_outlives_the_process(self) -> None:
+        chat = self.chat()
+        self.member(chat, "al").type(f"MARKREAD #a {self.EARLY}")
+        (marker,) = self.database.load().markers
+        self.assertEqual(
+            (b"al", b"#a", 1_000_000_000_000), (marker.account, marker.target, marker.time)
+        )
+
+    def test_nobody_has_too_many(self) -> None:
+        self.patch(history, "MAX_MARKERS", 2)
+        al = self.chat().join("al", caps=ALL)
+        for name, when in (("#a", self.EARLY), ("#b", self.LATE), ("#c", self.LATE)):
+            al.type(f"MARKREAD {name} {when}")
+        self.assertIn(" *", al.type("MARKREAD #a")[0])
+        self.assertIn(self.LATE, al.type("MARKREAD #b")[0])
+
+    def test_what_is_wrong_is_said(self) -> None:
+        al = self.chat().join("al", caps=ALL)
+        for line, code in (
+            ("MARKREAD", "NEED_MORE_PARAMS"),
+            ("MARKREAD #a *", "INVALID_PARAMS #a *"),
+            ("MARKREAD #a timestamp=1969-01-01T00:00:00.000Z", "INVALID_PARAMS #a"),
+            ("MARKREAD ~~ *", "INVALID_PARAMS ~~"),
+        ):
+            with self.subTest(line=line):
+                self.assertIn(f"FAIL MARKREAD {code}", al.type(line)[0])
