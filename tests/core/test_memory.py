@@ -33,12 +33,26 @@ class TrimmerTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(1, self.trims)
 
-    def test_once_for_a_crowd_though_the_rest_leaves_too(self) -> None:
+    def test_once_for_a_crowd_that_leaves_together(self) -> None:
         self.crowd(SMALLEST_PEAK, 0)
         self.clock.advance(QUIET)
         self.trimmer.opened(1)
         self.trimmer.closed(0)
         self.assertEqual((1, []), (self.trims, self.clock.getDelayedCalls()))
+
+    def test_again_for_each_half_of_the_rest_though_some_come_back(self) -> None:
+        self.crowd(SMALLEST_PEAK, 40)
+        self.clock.advance(QUIET)
+        for count in (39, 21):
+            self.trimmer.closed(count)
+            self.assertEqual([], self.clock.getDelayedCalls())
+        for count in (20, 7, 0):
+            self.trimmer.closed(count)
+            self.clock.advance(QUIET)
+            for back in range(count + 1, 50):
+                self.trimmer.opened(back)
+            self.trimmer.closed(count)
+        self.assertEqual((4, []), (self.trims, self.clock.getDelayedCalls()))
 
     def test_not_while_most_are_there_and_not_for_few(self) -> None:
         self.crowd(SMALLEST_PEAK, SMALLEST_PEAK // 2 + 1)

@@ -4,8 +4,9 @@ Giving memory back when a crowd has gone.
 What connections took, glibc's allocator keeps in pieces between what is still in use: after a peak of a
 thousand TLS clients nine tenths of a server's memory were free, and none of it the system's.
 ``malloc_trim`` gives whole pages back, from between as well. It takes some milliseconds for each hundred
-megabytes, in which nobody is served, so it is asked for once, when at least half of the peak's connections
-have gone and `QUIET` seconds more have passed, and not at all for peaks that are none.
+megabytes, in which nobody is served, so it is asked for when at least half of the peak's connections have
+gone and `QUIET` seconds more have passed, again for each half of those that remained, and not at all for
+peaks that are none.
 
 Other C libraries have no such function, and are left alone.
 
@@ -64,7 +65,8 @@ class Trimmer:
 
         :param count: how many there are now.
         """
-        self._peak = max(self._peak, count)
+        if count >= SMALLEST_PEAK:
+            self._peak = max(self._peak, count)
 
     def closed(self, count: int) -> None:
         """
@@ -73,7 +75,7 @@ class Trimmer:
         :param count: how many there are now.
         """
         self._count = count
-        if self._timer is None and self._peak >= SMALLEST_PEAK and count * 2 <= self._peak:
+        if self._timer is None and 0 < self._peak >= count * 2:
             self._timer = self._clock().callLater(QUIET, self._give_back)
 
     def _give_back(self) -> None:
