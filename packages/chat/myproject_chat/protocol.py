@@ -180,7 +180,9 @@ class ChatFactory(Factory):
         self._sweep: IDelayedCall | None = None
         self._store: Store | None = None
         self._store_service: StoreService | None = None
-        self.server = Server(settings, COMMANDS, self._now, wall, self._wake, passwords=self._passwords)
+        self.server = Server(
+            settings, COMMANDS, self._now, wall, self._wake, passwords=self._passwords
+        )
 
     def services(self) -> list[IService]:
         """The store: its file is open, and all that is small taken from it, before the first client comes."""
