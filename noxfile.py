@@ -173,9 +173,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def interop(session: nox.Session) -> None:
-    """Real clients and a balancer talk to the servers; installs Debian's packages if it may."""
+    """Real clients, a library and a balancer talk to the servers; installs Debian's packages if it may."""
     # Each is the name of a program and of its package.
-    wanted = ("irssi", "weechat-headless", "haproxy")
+    wanted = ("irssi", "weechat-headless", "haproxy", "openssl")
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     missing = [one for one in wanted if shutil.which(one, path=path) is None]
     if missing:
@@ -183,7 +183,8 @@ def interop(session: nox.Session) -> None:
             session.skip(f"install these first: {' '.join(missing)}")
         session.run("apt-get", "update", "-qq", external=True)
         session.run("apt-get", "install", "-y", "-qq", *missing, external=True, silent=True)
-    session.install("-e", ".", *group("test"))
+    # pydle's extra for SASL, by its own name: it is what logs in.
+    session.install("-e", ".", *group("test"), "pydle>=1.2", "pure-sasl>=0.6.2")
     trial(session, "tests.interop", MYPROJECT_REQUIRE_INTEROP="1")
 
 
