@@ -25,8 +25,8 @@ BOUNDS = st.integers(0, 13).map(Moment) | st.integers(0, 15).map(lambda n: Messa
 class HistoryTests(StoreCase):
     """What a selector selects, against the same said with lists."""
 
-    @settings(deadline=None, max_examples=150)
-    @given(ENTRIES, st.sampled_from(Subcommand), BOUNDS, BOUNDS, st.integers(1, 8), st.booleans())
+    @settings(deadline=None, max_examples=300)
+    @given(ENTRIES, st.sampled_from(Subcommand), BOUNDS, BOUNDS, st.integers(1, 5), st.booleans())
     def test_a_part_of_a_history(
         self,
         said: list[tuple[int, bytes, bytes]],
@@ -76,6 +76,21 @@ class HistoryTests(StoreCase):
             reading = self.store.targets(b"al", [b"#a"], after, before, limit)
             self.turn()
             self.assertEqual(found, self.successResultOf(reading))
+
+    def test_of_what_is_between_the_limit_leaves_what_is_next_to_the_first_bound(self) -> None:
+        for number in range(6):
+            self.store.add(entry(number))
+        for bounds, found in (((0, 5), [1, 2]), ((5, 0), [3, 4])):
+            query = Query(Subcommand.BETWEEN, b"#a", tuple(map(Moment, bounds)), 2)
+            reading = self.store.entries(b"#a", query, events=True)
+            self.turn()
+            self.assertEqual(found, [one.time for one in self.successResultOf(reading)])
+
+    def test_a_conversation_is_as_late_as_its_latest_message(self) -> None:
+        for number, time in ((1, 5), (2, 9), (3, 7)):
+            self.store.add(entry(number, b"al bo", time=time))
+        self.turn()
+        self.assertEqual([(b"al bo", 9)], self.store.database.history.targets(b"al", [], 0, 99, 9))
 
     def test_a_guest_is_nobody_who_has_an_account(self) -> None:
         account, guest = party(b"Bo", b"x"), party(None, b"Bo")

@@ -383,5 +383,5 @@ class Model(RuleBasedStateMachine):
 class ModelTests(SynchronousTestCase):
     def test_the_store_is_what_was_done_to_it(self) -> None:
         run_state_machine_as_test(
-            Model, settings=settings(deadline=None, max_examples=40, stateful_step_count=30)
+            Model, settings=settings(deadline=None, max_examples=40, stateful_step_count=50)
         )
