@@ -69,8 +69,11 @@ def group(name: str) -> list[str]:
 
 
 #: The tests that may run side by side; those of the docs use the ports that they print.
-SIDE_BY_SIDE = ["tests.chat", "tests.core", "tests.echo", "tests.plugin"]
-ONE_BY_ONE = ["tests.docs", "tests.interop"]
+SIDE_BY_SIDE = [
+    *("tests.chat", "tests.core", "tests.echo", "tests.plugin"),
+    "tests.interop.test_irctest_table",
+]
+ONE_BY_ONE = ["tests.docs"]
 
 #: How many at once: more than four are no quicker, as some tests take long.
 JOBS = min(4, len(os.sched_getaffinity(0)))

@@ -189,6 +189,7 @@ class ServiceTests(SynchronousTestCase):
             self.path, self.loaded.append, lambda: 100.0, reactor=self.clock, **words
         )
         service.startService()
+        self.clock.advance(0)
         service.store.on_changed = self.seen.append
         self.addCleanup(service.stopService)
         return service
@@ -208,6 +209,15 @@ class ServiceTests(SynchronousTestCase):
             self.assertIsNone(service.stopService())
         self.assertEqual([(), (Account(b"al", 1),)], [one.accounts for one in self.loaded])
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_one_that_is_stopped_before_the_reactor_runs_has_no_thread_and_no_file(self) -> None:
+        service = StoreService(self.path, self.loaded.append, lambda: 100.0, reactor=self.clock)
+        threads = threading.active_count()
+        service.startService()
+        self.assertEqual(threads, threading.active_count())
+        self.assertIsNone(service.stopService())
+        self.assertEqual([], self.clock.getDelayedCalls())
+        Database(self.path).close()
 
     def test_limits_change_while_it_runs(self) -> None:
         service = self.start(history_length=1, history_age=1)

@@ -60,7 +60,8 @@ class MetricsTests(SynchronousTestCase):
             f'[services.first]\nplugin = "myproject-echo"\narguments = ["-p", "{echo}"]\n'
             f'[services.second]\nplugin = "myproject-chat"\narguments = ["-p", "{chat}"]\n'
         )
-        _, pages = self.begin("myproject", "-p", f"{door}", "--services", f"{file}")
+        words = ("--offer", "myproject-echo", "--services", f"{file}")
+        _, pages = self.begin("myproject", "-p", f"{door}", *words)
         wait_until(lambda: get(pages, "/readyz") == (200, "ready\n"))
         self.assertEqual(b"hello", exchange(echo, b"hello"))
         ask(chat, b"NICK al\r\nUSER al 0 * :Al\r\n", b" 001 al ")

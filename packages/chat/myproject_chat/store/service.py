@@ -28,7 +28,7 @@ from myproject_chat.store.schema import NewerVersionError
 from myproject_chat.store.store import Store
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["StoreService"]
 
@@ -71,6 +71,7 @@ class StoreService(Service):
         self._wall = wall
         self._reactor = reactor
         self._pool: ThreadPool | None = None
+        self._starting: IDelayedCall | None = None
         self._calls: list[LoopingCall] = []
         self.store = Store(
             partial(Database, path, flush=flush),
@@ -120,11 +121,18 @@ class StoreService(Service):
                 f"cannot use the state file {self.path}: {_why(failure)}; {_remedy(failure)}"
             ) from None
         self._pool = ThreadPool(1, 1, "chat store")
-        self._pool.start()
+        # A thread would keep the process from ending if another service could not start.
+        self._starting = self._reactor.callLater(0, self._begin)
         if self.path != MEMORY:
             self._every(_LOOK, self.store.look)
         self._every(_PRUNE, self._prune)
         self._ready(loaded)
+
+    def _begin(self) -> None:
+        """The reactor runs: from here on the store's thread does, too."""
+        self._starting = None
+        if self._pool is not None:
+            self._pool.start()
 
     def _every(self, seconds: float, call: Callable[[], Deferred[None]]) -> None:
         """Call it now and then. What fails is told once, and goes on: a full disk is not full for ever."""
@@ -160,6 +168,12 @@ class StoreService(Service):
         calls, self._calls = self._calls, []
         for call in calls:
             call.stop()
+        if self._starting is not None:
+            # The reactor has not run: nothing was written, and nobody would tell us that it was.
+            self._starting.cancel()
+            self._starting = self._pool = None
+            self.store.database.close()
+            return None
         return self.store.close().addBoth(self._stop_pool)
 
     def _stop_pool(self, result: Any) -> Any:
