@@ -51,7 +51,7 @@ def expected(entries: list[Entry], query: Query, *, events: bool) -> list[Entry]
             behind.append(mine[names[bound.id] + 1 :])
 
     def kept(part: list[Entry]) -> list[Entry]:
-        return [one for one in part if events or one.command != b"JOIN"]
+        return [one for one in part if events or one.command in (b"PRIVMSG", b"NOTICE")]
 
     limit = query.limit
     if query.subcommand is Subcommand.BEFORE:

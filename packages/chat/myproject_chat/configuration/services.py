@@ -158,14 +158,6 @@ class History(Table, frozen=True):
             " the end of the process never does."
         ),
     ] = False
-    flush: Annotated[
-        bool,
-        about(
-            "Whether what a client was told is written waits for the disk (SQLite's synchronous ="
-            " FULL): a loss of power takes nothing then. Without it, it may take the last seconds;"
-            " the end of the process never does."
-        ),
-    ] = False
     unregistered_channels: Annotated[
         bool,
         about(
