@@ -8,7 +8,6 @@ holds, and gives up, loudly, after a limit that only a broken server reaches.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,8 +49,9 @@ PATIENCE: Final = 30.0
 #: Seconds between two looks.
 _PAUSE: Final = 0.02
 
-#: Ports that this process gave away: whoever has one may not have bound it yet.
-_given: set[int] = set()
+#: The ports that are this process's own and not yet given away; taken so many at a time.
+_ports: deque[int] = deque()
+_BLOCK: Final = 200
 
 
 def wait_until(
@@ -78,11 +79,30 @@ def free_port() -> int:
     It lies below the range from which the system picks the ports of outgoing connections, so that
     none of those takes it before the test does.
     """
-    first = 20_000 + os.getpid() * 37 % 10_000
-    for number in itertools.chain(range(first, 32_000), range(10_000, first)):
-        if number not in _given and _is_free(number):
-            _given.add(number)
+    while True:
+        if not _ports:
+            _take_block()
+        number = _ports.popleft()
+        if _is_free(number):
             return number
+
+
+def _take_block() -> None:
+    """
+    Have a block of ports to ourselves: tests run side by side, and each is to be given its own.
+
+    What says that a block is taken is an abstract UNIX socket, which ends with the process that has it.
+    """
+    for first in range(10_000, 32_000, _BLOCK):
+        sign = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            sign.bind(f"\0myproject tests, ports from {first}")
+        except OSError:
+            sign.close()
+            continue
+        sign.detach()  # it stays open for as long as this process lives
+        _ports.extend(range(first, first + _BLOCK))
+        return
     raise AssertionError("no free port on this machine")
 
 

@@ -56,6 +56,9 @@ class Occupied:
         self.socket = socket.socket(family, kind)
         if family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            # An earlier connection that lingers there is no other program.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, self.number))
         if kind == socket.SOCK_STREAM:
             self.socket.listen()
