@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.selectors import Moment, Query, Subcommand
 from myproject_chat.store import MEMORY, Database, Entry, Store
 
-__all__ = ["StoreCase", "at_once", "entry", "expected", "refuse"]
+__all__ = ["StoreCase", "at_once", "capture", "entry", "expected", "refuse"]
 
 
 def entry(
@@ -76,7 +77,16 @@ def at_once(function: Callable[[], Any]) -> Deferred[Any]:
         return fail(Failure())
 
 
-def refuse(*_: object) -> None:
+def capture(case: SynchronousTestCase) -> list[LogEvent]:
+    """Collect what is logged until the test ends."""
+    log: list[LogEvent] = []
+    observer = cast(ILogObserver, log.append)
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return log
+
+
+def refuse(*_: object, **_more: object) -> None:
     """Do what a full disk does."""
     raise sqlite3.OperationalError("database or disk is full")
 

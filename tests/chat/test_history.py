@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat import history
 from myproject_chat.configuration import History
 from myproject_chat.store import MEMORY, Database, Store
+from myproject_chat.store.history import History as HistoryOfFile
 from myproject_chat.store.records import Account
 from tests.chat.harness import Chat, Client, at_once
+from tests.chat.storing import capture, refuse
 
 ALL = (
     "batch echo-message labeled-response message-tags server-time draft/chathistory"
     " draft/message-redaction draft/multiline draft/read-marker"
 )
+
+SPAN = "timestamp=2001-01-01T00:00:00.000Z timestamp=2002-01-01T00:00:00.000Z"
 
 
 def without_tags(lines: list[str]) -> list[str]:
@@ -148,22 +153,45 @@ class ConversationTests(HistoryCase):
         for name in ("al", "bo"):
             self.assertEqual([], self.texts(eve, f"CHATHISTORY LATEST {name} * 9"))
 
-    def test_a_guest_reads_nothing_and_is_not_read(self) -> None:
+    def test_a_guest_reads_nothing_not_even_what_was_said_to_it(self) -> None:
         chat = self.chat()
         al, bo = self.member(chat, "al"), chat.join("bo", caps=ALL)
         al.type("PRIVMSG bo :one")
         bo.type("PRIVMSG al :two")
         chat.hush(al)
+        said = ["PRIVMSG bo :one", "PRIVMSG al :two"]
+        self.assertEqual(said, self.texts(al, "CHATHISTORY LATEST bo * 9"))
+        for _ in range(2):
+            # Neither does the next guest of that nick.
+            self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+            self.assertEqual([], self.texts(bo, f"CHATHISTORY TARGETS {SPAN} 9"))
+            bo.vanish()
+            bo = chat.join("bo", caps=ALL)
+        # Nor who registers it.
+        bo.vanish()
+        bo = self.member(chat, "bo")
+        self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+        self.assertEqual([], self.texts(bo, f"CHATHISTORY TARGETS {SPAN} 9"))
+        # For al that name is from now on the account's.
         self.assertEqual([], self.texts(al, "CHATHISTORY LATEST bo * 9"))
-        self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+        self.assertEqual([], self.texts(al, f"CHATHISTORY TARGETS {SPAN} 9"))
 
-    def test_what_guests_say_is_kept_for_the_receiver_if_that_is_wanted(self) -> None:
-        chat = self.chat(history=History(direct_messages="recipients"))
-        al, bo = self.member(chat, "al"), chat.join("bo", caps=ALL)
-        bo.type("PRIVMSG al :two")
-        chat.hush(al)
-        self.assertEqual(["PRIVMSG al :two"], self.texts(al, "CHATHISTORY LATEST bo * 9"))
-        self.assertEqual([], self.texts(bo, "CHATHISTORY LATEST al * 9"))
+    def test_which_conversations_are_kept_is_a_choice(self) -> None:
+        for choice, guests, accounts in (
+            (History(direct_messages="off"), 0, 0),
+            (History(direct_messages="accounts"), 0, 1),
+            (History(direct_messages="participants"), 1, 1),
+        ):
+            with self.subTest(choice=choice):
+                chat = self.chat(history=choice)
+                al, cy = self.member(chat, "al"), self.member(chat, "cy")
+                bo, di = chat.join("bo", caps=ALL), chat.join("di", caps=ALL)
+                bo.type("PRIVMSG al :two", "PRIVMSG di :never")
+                cy.type("PRIVMSG al :three")
+                chat.hush(al, di)
+                self.assertEqual(guests, len(self.texts(al, "CHATHISTORY LATEST bo * 9")))
+                self.assertEqual(accounts, len(self.texts(al, "CHATHISTORY LATEST cy * 9")))
+                self.assertEqual(guests + accounts, self.database.count_entries())
 
     def test_targets_are_where_something_was_said(self) -> None:
         chat = self.chat()
@@ -172,13 +200,12 @@ class ConversationTests(HistoryCase):
         chat.wait(2)
         bo.type("PRIVMSG al :two")
         chat.hush(al)
-        span = "timestamp=2001-01-01T00:00:00.000Z timestamp=2002-01-01T00:00:00.000Z"
         self.assertEqual(
             [
                 "CHATHISTORY TARGETS #A 2001-09-09T01:46:40.000Z",
                 "CHATHISTORY TARGETS bo 2001-09-09T01:46:42.000Z",
             ],
-            [line.replace(" :", " ") for line in self.texts(al, f"CHATHISTORY TARGETS {span} 9")],
+            [line.replace(" :", " ") for line in self.texts(al, f"CHATHISTORY TARGETS {SPAN} 9")],
         )
 
     def test_a_bad_question_is_refused(self) -> None:
@@ -212,6 +239,54 @@ class SafetyTests(HistoryCase):
         self.store._journal.healthy = True
         al.type("PRIVMSG #a :two")
         self.assertEqual(1, len(bo.read()))
+
+    def test_while_the_file_cannot_be_read_that_is_said_and_logged_once(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        al.type("PRIVMSG #a :one")
+        broken = [
+            self.patch(HistoryOfFile, name, refuse) for name in ("entries", "entry", "targets")
+        ]
+        log = capture(self)
+        for line, answer in (
+            ("CHATHISTORY LATEST #a * 9", "FAIL CHATHISTORY MESSAGE_ERROR LATEST #a :"),
+            (f"CHATHISTORY TARGETS {SPAN} 9", "FAIL CHATHISTORY MESSAGE_ERROR TARGETS :"),
+            ("REDACT #a x", "FAIL REDACT TEMPORARILY_UNAVAILABLE #a x :"),
+        ):
+            with self.subTest(line=line):
+                (got,) = without_tags(al.type(line))
+                self.assertIn(answer, got)
+        self.assertEqual(
+            ["the store cannot be read: database or disk is full"],
+            [formatEvent(event) for event in log],
+        )
+        for patch in broken:
+            patch.restore()
+        self.assertEqual(["PRIVMSG #a :one"], self.texts(al, "CHATHISTORY LATEST #a * 9"))
+        # After a round of looking after the file it would be said again.
+        self.successResultOf(self.store.prune(0))
+        self.patch(HistoryOfFile, "entries", refuse)
+        al.type("CHATHISTORY LATEST #a * 9")
+        self.assertEqual(2, len(log))
+
+    def test_while_the_disk_fails_nothing_is_taken_back_and_nothing_marked(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al", "#a"), chat.join("bo", "#a", caps=ALL)
+        chat.hush(al)
+        self.assertIsNone(chat.factory.trouble())
+        self.store._journal.healthy = False
+        self.assertEqual("the store cannot be written to", chat.factory.trouble())
+        when = "timestamp=2001-09-09T01:46:40.000Z"
+        for line, answer in (
+            ("REDACT #a x", "FAIL REDACT TEMPORARILY_UNAVAILABLE #a x :"),
+            (f"MARKREAD #a {when}", "FAIL MARKREAD INTERNAL_ERROR #a :"),
+        ):
+            (got,) = without_tags(al.type(line))
+            self.assertIn(answer, got)
+        # How far a guest has read is not written down.
+        self.assertIn(when, bo.type(f"MARKREAD #a {when}")[0])
+        self.store._journal.healthy = True
+        self.assertIn(when, al.type(f"MARKREAD #a {when}")[0])
 
 
 class RedactionTests(HistoryCase):
@@ -266,6 +341,18 @@ class RedactionTests(HistoryCase):
         self.assertIn("REDACT_FORBIDDEN", refused)
         self.assertEqual(1, len(al.type(f"REDACT bo {msgid}")))
         self.assertEqual(1, len(bo.read()))
+
+    def test_a_guest_takes_back_what_it_said_to_somebody(self) -> None:
+        chat = self.chat()
+        al, bo = self.member(chat, "al"), chat.join("bo", caps=ALL)
+        theirs = self.said(al, "bo")
+        chat.hush(bo)
+        own = self.said(bo, "al")
+        chat.hush(al, bo)
+        self.assertIn("REDACT_FORBIDDEN", bo.type(f"REDACT al {theirs}")[0])
+        self.assertNotIn("FAIL", bo.type(f"REDACT al {own}")[0])
+        self.assertEqual(1, len(al.read()))
+        self.assertEqual(["PRIVMSG bo :oops"], self.texts(al, "CHATHISTORY LATEST bo * 9"))
 
     def test_a_guest_takes_back_its_own_only(self) -> None:
         chat = self.chat()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from myproject_chat.selectors import MessageId, Moment, Query, Subcommand
 from myproject_chat.store import Entry, NetworkBan, conversation, party
+from myproject_chat.store.history import History
 from tests.chat.storing import StoreCase, entry, expected
 
 #: What may be in a history: times that meet, so that names have to tell apart.
@@ -120,6 +121,10 @@ class HistoryTests(StoreCase):
         self.turn()
         left = [(one.msgid, one.target) for one in self.store.database.history.export(b"#c")]
         self.assertEqual([(b"0", b"#c"), (b"2", b"#c")], left)
+
+    def test_a_bug_in_reading_is_no_trouble_of_the_disk(self) -> None:
+        self.patch(History, "entry", lambda *_: 1 / 0)
+        self.failureResultOf(self.store.entry(b"#a", b"0"), ZeroDivisionError)
 
     def test_a_name_is_there_once(self) -> None:
         self.store.add(entry(1))

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.store import Entry, RegisteredChannel
 from myproject_chat.store import journal as module
 from myproject_chat.store.journal import LAST_TRIES, Journal, LostError
-from tests.chat.storing import StoreCase, entry, refuse
-
-
-def capture(case: SynchronousTestCase) -> list[LogEvent]:
-    """Collect what is logged until the test ends."""
-    log: list[LogEvent] = []
-    observer = cast(ILogObserver, log.append)
-    globalLogPublisher.addObserver(observer)
-    case.addCleanup(globalLogPublisher.removeObserver, observer)
-    return log
+from tests.chat.storing import StoreCase, capture, entry, refuse
 
 
 class TicketTests(StoreCase):

@@ -27,7 +27,7 @@ from zope.interface.verify import verifyObject
 from myproject import MyFactory, Options
 from myproject.families import text
 from myproject.hosted import HostedService
-from myproject.interfaces import IHasMetrics
+from myproject.interfaces import IHasHealth, IHasMetrics
 from myproject.limits import Limits, Reason
 from myproject.metrics import LAG_BUCKETS, LAG_INTERVAL, Lag, Metrics, _Process
 from myproject.reload import ReloadService
@@ -256,6 +256,30 @@ class StateTests(Case):
         service.startService()
         self.assertIs(State.READY, metrics.state)
         service.stopService()
+
+    def test_a_service_whose_factory_is_in_trouble_is_failing(self) -> None:
+        @implementer(IHasHealth)
+        class Ailing(Factory):
+            wrong: str | None = None
+
+            def trouble(self) -> str | None:
+                return self.wrong
+
+        above, below = self.service(name="door"), self.service()
+        below.factory = factory = Ailing()
+        self.assertTrue(verifyObject(IHasHealth, factory))
+        self.host(above, "inner", below)
+        metrics = self.metrics(above)
+        factory.wrong = "its disk is full"
+        self.assertIs(State.STARTING, below.state)
+        above.startService()
+        self.assertEqual((State.READY, State.FAILING), (above.state, below.state))
+        self.assertIs(State.FAILING, metrics.state)
+        factory.wrong = None
+        self.assertIs(State.READY, metrics.state)
+        factory.wrong = "its disk is full"
+        above.stopService()
+        self.assertIs(State.DRAINING, metrics.state)
 
     def test_bound_is_not_yet_started(self) -> None:
         service = self.service()

@@ -2,8 +2,9 @@
 History: what is kept of what is said and of what happens, who may read it, and how far people have read.
 
 What is said in a channel is for those who are in it. What two people say to each other is for the two, who
-are their accounts: `store.records.party` says why a guest reads nothing. What goes to a part of a channel
-(STATUSMSG, mode U) is not kept, as who may read that changes; nor is what programs say to programs (CTCP).
+are their accounts. Where one of them is a guest it is for the other alone: `store.records.party` says why.
+What goes to a part of a channel (STATUSMSG, mode U) is not kept, as who may read that changes; nor is what
+programs say to programs (CTCP).
 
 A message that is to be kept is refused, and nobody hears it, while the store fails or cannot keep up: who is
 told that it was said can rely on its being there tomorrow.
@@ -128,20 +129,21 @@ class History:
         :return: the name of the conversation; None if it is not kept.
         """
         choices = self._server.settings.history
-        if self.store is None or not choices.enabled or other.account is None:
-            return None
-        wanted = choices.direct_messages
-        if wanted == "off" or (wanted == "accounts" and user.account is None):
+        accounts = (user.account is not None) + (other.account is not None)
+        needed = {"off": 3, "accounts": 2, "participants": 1}[choices.direct_messages]
+        if self.store is None or not choices.enabled or accounts < needed:
             return None
         return conversation(party(user.account, user.nick), party(other.account, other.nick))
 
-    def of(self, user: User, name: bytes) -> bytes | None:
+    def of(self, user: User, name: bytes, *, own: bool = False) -> bytes | None:
         """
         Say which history a user means.
 
         :param user: who asks.
         :param name: a channel or a nick.
-        :return: its name in the store; None if there is none that the user may read.
+        :param own: whether it is for what the user alone has said there: a guest, who reads no conversation,
+            may take that back.
+        :return: its name in the store; None if there is none that is for the user.
         """
         if self.store is None:
             return None
@@ -149,7 +151,7 @@ class History:
         channel = network.channel(name)
         if channel is not None or name[:1] == b"#":
             return None if channel is None or channel not in user.channels else fold(channel.name)
-        if user.account is None:
+        if user.account is None and not own:
             return None
         other = network.user(name)
         account = None if other is None else other.account

@@ -24,7 +24,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myproject.interfaces import IDrainable, IHasMetrics, IHasServices, IReloadable
+from myproject.interfaces import (
+    IDrainable,
+    IHasHealth,
+    IHasMetrics,
+    IHasServices,
+    IReloadable,
+)
 from myproject_chat.commands import COMMANDS
 from myproject_chat.commands.network_operators import dismiss
 from myproject_chat.server import Server
@@ -142,7 +148,7 @@ class ChatProtocol(Protocol):
         """The connection is gone; `connectionLost` follows and says so to the session."""
 
 
-@implementer(IHasMetrics, IHasServices, IReloadable)
+@implementer(IHasHealth, IHasMetrics, IHasServices, IReloadable)
 class ChatFactory(Factory):
     """
     An IRC server: one `Server`, and a `ChatProtocol` for each connection.
@@ -243,6 +249,10 @@ class ChatFactory(Factory):
         from myproject_chat.metrics import chat_metrics
 
         return chat_metrics(self.server)
+
+    def trouble(self) -> str | None:
+        """Say so if what people say cannot be kept."""
+        return "the store cannot be written to" if self.server.history.troubled else None
 
     def reload(self, options: Any, changed: frozenset[str]) -> None:
         """

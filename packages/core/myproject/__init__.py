@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from myproject.errors import CannotStart, MyprojectError, SettingError
     from myproject.frontdoor import MyFactory
-    from myproject.interfaces import IDrainable, IFactoryMaker, IHasMetrics, IHasServices
+    from myproject.interfaces import (
+        IDrainable,
+        IFactoryMaker,
+        IHasHealth,
+        IHasMetrics,
+        IHasServices,
+    )
     from myproject.maker import FactoryServiceMaker
     from myproject.options import Options
     from myproject.settings import (
@@ -42,6 +48,7 @@ __all__ = [
     "FactoryServiceMaker",
     "IDrainable",
     "IFactoryMaker",
+    "IHasHealth",
     "IHasMetrics",
     "IHasServices",
     "MyFactory",
@@ -65,6 +72,7 @@ _HOME = {
     "FactoryServiceMaker": "maker",
     "IDrainable": "interfaces",
     "IFactoryMaker": "interfaces",
+    "IHasHealth": "interfaces",
     "IHasMetrics": "interfaces",
     "IHasServices": "interfaces",
     "MyFactory": "frontdoor",

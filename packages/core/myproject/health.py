@@ -7,7 +7,8 @@ page           says
 ``/metrics``   the metrics, in Prometheus' text format 0.0.4; in OpenMetrics 1.0.0 for who accepts that
                as gladly
 ``/healthz``   200: the process lives, and its reactor turns
-``/readyz``    200 if connections are served; 503 while the service starts, or drains
+``/readyz``    200 if connections are served; 503 while the service starts, drains, or says that it cannot do
+               its work (:class:`~myproject.interfaces.IHasHealth`)
 =============  =========================================================================================
 
 They have ports of their own, which open before the service's and close after its last connection. A bare

@@ -13,7 +13,14 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["IDrainable", "IFactoryMaker", "IHasMetrics", "IHasServices", "IReloadable"]
+__all__ = [
+    "IDrainable",
+    "IFactoryMaker",
+    "IHasHealth",
+    "IHasMetrics",
+    "IHasServices",
+    "IReloadable",
+]
 
 
 class IDrainable(Interface):
@@ -52,6 +59,29 @@ class IFactoryMaker(Interface):
         Make the factory. Opens no file, socket, thread or database.
 
         :param options: an instance of ``options``, validated.
+        """
+
+
+class IHasHealth(Interface):
+    """A factory that can be unable to do its work although its ports are open: its disk is full, for one."""
+
+    def trouble() -> str | None:
+        """
+        Say what is wrong: when ``/readyz`` is asked for, in the reactor's thread, so with a glance at most.
+
+        :return: a few words; None if all is well.
+        """
+
+
+class IHasMetrics(Interface):
+    """A factory that has something to tell Prometheus beside what the core tells of every service."""
+
+    def metrics() -> Iterable[Metric]:
+        """
+        Say how things stand: at each scrape, in the reactor's thread, so with no more than a glance.
+
+        :return: prometheus_client's metric families, which may be made here or collected from
+            metrics that the factory keeps. Each sample gets the label ``service``.
         """
 
 

@@ -189,7 +189,10 @@ class Metrics(Service):
         states = {one.state for _, one in self._named()}
         if own is State.DRAINING or len(states) == 1:
             return own
-        return State.DRAINING if State.DRAINING in states else State.STARTING
+        for one in (State.DRAINING, State.STARTING):
+            if one in states:
+                return one
+        return State.FAILING
 
     def _named(self) -> Iterator[tuple[str, FactoryService]]:
         """The services, each under a name that no other has."""

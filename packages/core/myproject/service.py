@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from myproject.drain import DRAIN_TIMEOUT, Drain, ProcessEnd
 from myproject.errors import CannotStart
 from myproject.gate import Gate
-from myproject.interfaces import IHasServices, IReloadable
+from myproject.interfaces import IHasHealth, IHasServices, IReloadable
 from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
@@ -58,6 +58,7 @@ class State(Enum):
 
     STARTING = "starting"
     READY = "ready"
+    FAILING = "failing"
     DRAINING = "draining"
 
 
@@ -373,7 +374,10 @@ class FactoryService(MultiService):
         if self._stopping:
             return State.DRAINING
         opened = all(one.is_open for one in self if isinstance(one, BoundService))
-        return State.READY if self.running and opened else State.STARTING
+        if not (self.running and opened):
+            return State.STARTING
+        provider = cast("IHasHealth | None", IHasHealth(self.factory, None))
+        return State.READY if provider is None or provider.trouble() is None else State.FAILING
 
     def privilegedStartService(self) -> None:
         """

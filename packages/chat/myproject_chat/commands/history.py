@@ -16,7 +16,7 @@ from myproject_chat.history import revived
 from myproject_chat.names import fold
 from myproject_chat.response import part
 from myproject_chat.selectors import Invalid, Moment, Query, Subcommand, read
-from myproject_chat.store.records import party
+from myproject_chat.store.records import UnreadableError, party
 from myproject_chat.timestamps import stamp
 from myproject_chat.wire import clip
 
@@ -54,13 +54,22 @@ async def _messages(session: Session, user: User, query: Query) -> None:
     entries: Sequence[Entry] = ()
     if target is not None and history.store is not None:
         events = bool(session.capabilities & EVENT_PLAYBACK)
-        entries = await history.store.entries(target, query, events=events)
+        try:
+            entries = await history.store.entries(target, query, events=events)
+        except UnreadableError:
+            _unreadable(session, query.subcommand.value, query.target)
+            return
     elif query.target[:1] == b"#":
         text = b"There is no such channel, or you are not in it"
         context = (query.subcommand.value, query.target)
         session.say(b"FAIL", b"CHATHISTORY", b"INVALID_TARGET", *context, text=text)
         return
     await _send(session, query.target, entries)
+
+
+def _unreadable(session: Session, *context: bytes) -> None:
+    text = b"The server cannot read what it has kept at present; try again later"
+    session.say(b"FAIL", b"CHATHISTORY", b"MESSAGE_ERROR", *context, text=text)
 
 
 async def _send(session: Session, target: bytes, entries: Sequence[Entry]) -> None:
@@ -82,10 +91,17 @@ async def _targets(session: Session, user: User, query: Query) -> None:
         # Its bounds are times: `read` sees to that.
         times = sorted(cast("Moment", bound).milliseconds for bound in query.bounds)
         channels = {fold(channel.name): channel.name for channel in user.channels}
-        found = await store.targets(who, list(channels), times[0], times[1], query.limit)
+        try:
+            found = await store.targets(who, list(channels), times[0], times[1], query.limit)
+        except UnreadableError:
+            _unreadable(session, query.subcommand.value)
+            return
     reference = _begin(session, b"draft/chathistory-targets")
     for target, moment in found:
         name = _shown(session, who, target)
+        # A guest's may have the name of an account that was made since: asked for, that one's would come.
+        if session.server.history.of(user, name) != target:
+            continue
         session.say(b"CHATHISTORY", b"TARGETS", name, stamp(moment), batch=reference)
         await session.drained()
     _end(session, reference)
@@ -122,14 +138,21 @@ async def redact(session: Session, user: User, message: Message) -> None:
     name, msgid = message.params[:2]
     reason = clip(message.params[2], _REASON_LENGTH) if len(message.params) > 2 else None
     history = session.server.history
-    target = history.of(user, name)
+    target = history.of(user, name, own=True)
     if target is None and (name[:1] == b"#" or session.server.network.user(name) is None):
         text = b"There is no such target, or you are not in it"
         session.say(b"FAIL", b"REDACT", b"INVALID_TARGET", name, text=text)
         return
     entry: Entry | None = None
     if target is not None and history.store is not None:
-        entry = await history.store.entry(target, msgid)
+        if history.troubled:
+            _unavailable(session, name, msgid)
+            return
+        try:
+            entry = await history.store.entry(target, msgid)
+        except UnreadableError:
+            _unavailable(session, name, msgid)
+            return
     if entry is None or entry.command not in (b"PRIVMSG", b"NOTICE", b"TAGMSG"):
         text = b"There is no such message any more"
         session.say(b"FAIL", b"REDACT", b"UNKNOWN_MSGID", name, msgid, text=text)
@@ -153,6 +176,11 @@ async def redact(session: Session, user: User, message: Message) -> None:
             broadcast((receiver,), news, needs=MESSAGE_REDACTION)
     session.hold(ticket)
     broadcast((user,), news, needs=MESSAGE_REDACTION)
+
+
+def _unavailable(session: Session, name: bytes, msgid: bytes) -> None:
+    text = b"The server cannot take messages back at present; try again later"
+    session.say(b"FAIL", b"REDACT", b"TEMPORARILY_UNAVAILABLE", name, msgid, text=text)
 
 
 def _is_from(entry: Entry, user: User) -> bool:

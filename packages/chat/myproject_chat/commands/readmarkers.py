@@ -47,6 +47,10 @@ def markread(session: Session, user: User, message: Message) -> None:
         text = b"That is no time such as timestamp=2026-11-22T10:20:30.123Z"
         session.say(b"FAIL", b"MARKREAD", b"INVALID_PARAMS", target, params[1], text=text)
         return
+    if user.account is not None and server.history.troubled:
+        text = b"The server cannot note that at present; try again later"
+        session.say(b"FAIL", b"MARKREAD", b"INTERNAL_ERROR", target, text=text)
+        return
     before = server.history.marker(user, target)
     news = server.history.mark(user, target, moment) != before
     line = _line(server, user, target)

@@ -144,12 +144,12 @@ class History(Table, frozen=True):
         bool, about("Whether joins, parts, modes and the like are kept, for draft/event-playback.")
     ] = True
     direct_messages: Annotated[
-        Literal["off", "accounts", "recipients"],
+        Literal["off", "accounts", "participants"],
         about(
-            "Which messages between two users are kept: none, those between two accounts, or all"
-            " to an account."
+            "Which messages between two users are kept: none, those between two accounts, or those"
+            " with a guest too, as Ergo has it; they are for the one who has the account."
         ),
-    ] = "accounts"
+    ] = "participants"
     flush: Annotated[
         bool,
         about(

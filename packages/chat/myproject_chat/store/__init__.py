@@ -18,6 +18,7 @@ from myproject_chat.store.records import (
     NetworkBan,
     RegisteredChannel,
     StoredMask,
+    UnreadableError,
     conversation,
     party,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "RegisteredChannel",
     "Store",
     "StoredMask",
+    "UnreadableError",
     "conversation",
     "party",
 ]

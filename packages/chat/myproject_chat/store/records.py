@@ -21,9 +21,14 @@ __all__ = [
     "NetworkBan",
     "RegisteredChannel",
     "StoredMask",
+    "UnreadableError",
     "conversation",
     "party",
 ]
+
+
+class UnreadableError(Exception):
+    """The file cannot be read at present; the log says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ The store: what the server writes down, and what it looks up.
 The server never waits for the disk. Everything small lives in its memory, and is written down as it
 changes; each write is given a number, its ticket, by the `journal`, which tells `on_written` when it is safe;
 who holds an acknowledgement back for that sends it then. Reads go the same way behind the writes, so a
-read sees everything written before it; while the disk fails they give what is safe.
+read sees everything written before it; while the disk fails they give what is safe, or fail with
+`UnreadableError`.
 
 All access to the file is in one thread. How a function gets there is handed in (`run`), so that tests run
 it on the spot.
@@ -15,12 +16,14 @@ history; the log says when that begins, and how many they were.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from myproject_chat.selectors import Query
 from myproject_chat.store import rows
@@ -34,6 +37,7 @@ from myproject_chat.store.records import (
     Metadata,
     NetworkBan,
     RegisteredChannel,
+    UnreadableError,
 )
 
 __all__ = ["Store"]
@@ -79,6 +83,7 @@ class Store:
         self._small_changes = 0
         self._left_out = 0
         self._told_full = False
+        self._told_unreadable = False
         self._stale = False
         # The histories that may be too long. None for all: the limit was another one when they were written.
         self._dirty: set[bytes] | None = None
@@ -270,7 +275,15 @@ class Store:
         reading: Deferred[T] = self._journal.when_readable().addCallback(
             lambda _: self._run(partial(function, self.database))
         )
-        return reading
+        return reading.addErrback(self._unreadable)
+
+    def _unreadable(self, failure: Failure) -> NoReturn:
+        if not failure.check(sqlite3.Error):
+            failure.raiseException()
+        if not self._told_unreadable:
+            self._told_unreadable = True
+            self._log.error("the store cannot be read: {why}", why=failure.value)
+        raise UnreadableError(str(failure.value)) from None
 
     def entries(self, target: bytes, query: Query, *, events: bool) -> Deferred[list[Entry]]:
         """Read a part of a history; see `History.entries`."""
@@ -299,6 +312,8 @@ class Store:
 
     async def _prune(self, now: int) -> None:
         base = self.database
+        # A page that is damaged is found by all who ask for it: the log has it once in a round.
+        self._told_unreadable = False
         await self._run(partial(base.forget_bans, now // 1000))
         if self.history_age:
             await self._slice_by_slice(partial(base.history.prune_old, now - self.history_age))
