@@ -28,7 +28,7 @@ from myproject.maker import FactoryServiceMaker
 from myproject.relay import WorkerError
 from myproject.service import State, exit_unavailable
 from myproject.workerprocess import ANSWER_WITHIN, how_it_ended
-from myproject.workers import HURRY, LONGEST_DELAY, TRIES, WorkersService
+from myproject.workers import BEAT, HURRY, LONGEST_DELAY, MISSED, TRIES, WorkersService
 
 
 class ShoutOptions(myproject.Options):
@@ -346,11 +346,37 @@ class ReplacementTests(Supervised):
         self.reactor.advance(0)
         *_, replacement = self.reactor.processes
         self.assertEqual(first.descriptors, replacement.descriptors)
-        self.assertEqual(first.told, replacement.told)
+        self.assertEqual(first.told[:1], replacement.told)
         self.assertEqual([], second.signals)
         replacement.ready()
         self.assertIs(State.READY, self.service.state)
         self.assertEqual(1, self.service.restarts)
+
+    def test_hangs(self) -> None:
+        """One that answers nothing is killed, and then replaced as any that ends."""
+        first, second = self.started()
+        for _ in range(MISSED):
+            self.reactor.advance(BEAT)
+            second.answer(None)
+        self.assertEqual([], first.signals)
+        self.reactor.advance(BEAT)
+        self.assertEqual(["KILL"], first.signals)
+        self.assertEqual([], second.signals)
+        self.assert_logged("worker 1 has answered nothing for 60 seconds, and is killed")
+
+    def test_answers_again(self) -> None:
+        """A late answer is one; and who was not asked, as this process slept, has missed nothing."""
+        first, _ = self.started()
+        for _ in range(MISSED):
+            self.reactor.advance(BEAT)
+        first.answer(None)
+        for _ in range(MISSED):
+            self.reactor.advance(BEAT)
+        self.assertEqual([], first.signals)
+        first.answer(None)
+        self.reactor.advance(BEAT * MISSED * 10)
+        self.reactor.advance(BEAT)
+        self.assertEqual([], first.signals)
 
     def test_back_off(self) -> None:
         """One that ends at once is replaced later and later, but never given up."""

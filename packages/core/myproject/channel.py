@@ -6,6 +6,7 @@ message        from        says
 =============  ==========  =============================================================================
 ``start``      supervisor  the first: what the worker is to be (:class:`Assignment`)
 ``reload``     supervisor  read the settings again; ``ask`` numbers the question
+``alive``      supervisor  answer; ``ask`` numbers the question
 ``metrics``    supervisor  say what you measure; ``ask`` numbers the question
 ``hurry``      supervisor  the stop that has begun, or is to come, waits for nobody
 ``log``        worker      an event (:mod:`myproject.relay`)

@@ -8,6 +8,7 @@ says is understood here.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -81,6 +82,8 @@ class WorkerProcess(ProcessProtocol):
         #: Whether it accepts connections, and how many it has.
         self.ready = False
         self.connections = 0
+        #: How often it was asked, since it last answered, whether it is there.
+        self.unanswered = 0
         self._start = start
         self._owner = owner
         self._clock = clock
@@ -99,7 +102,9 @@ class WorkerProcess(ProcessProtocol):
 
     def _tell(self, message: Message) -> None:
         process: Any = self.transport
-        process.writeToChild(0, encoded(message))
+        # No pipe: it has closed it, and ends.
+        with contextlib.suppress(KeyError):
+            process.writeToChild(0, encoded(message))
 
     def tell(self, kind: str) -> None:
         """
@@ -136,6 +141,11 @@ class WorkerProcess(ProcessProtocol):
         asked.addBoth(done)
         self._tell({"kind": kind, "ask": number})
         return asked
+
+    def beat(self) -> None:
+        """Ask whether it is there."""
+        self.unanswered += 1
+        self.ask("alive").addErrback(lambda silence: silence.trap(SilenceError))
 
     def signal(self, name: str) -> None:
         """
@@ -190,6 +200,7 @@ class WorkerProcess(ProcessProtocol):
         elif kind == "refused":
             self.cannot_start(str(message["why"]))
         elif kind == "answer":
+            self.unanswered = 0
             asked = self._asked.pop(int(message["ask"]), None)
             if asked is not None and not asked.called:
                 asked.callback(message["value"])

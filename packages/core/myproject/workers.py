@@ -14,6 +14,8 @@ a worker refuses        before the service has been ready: the whole start fails
                         status 69. Later: says why, and tries again, in ever longer intervals
 a worker ends           says how, and starts another. Connections that waited for it wait for the other.
                         One that ends ``TRIES`` times before the service has been ready ends the start
+a worker hangs          kills it when it has left ``MISSED`` questions in a row, one each ``BEAT`` seconds,
+                        without an answer: it holds a share of the connections, and serves none of them
 ``SIGHUP``              reads the settings; if there is no mistake, all workers do. Ready again when all have
 ``SIGTERM``             closes the ports, and all workers drain at once; ends when they have ended
 a second one            tells all workers to wait no more, and kills what remains ``HURRY`` seconds later
@@ -31,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.application.service import MultiService, Service
-from twisted.internet import defer
+from twisted.internet import defer, task
 from twisted.logger import Logger
 
 from myproject import activation
@@ -53,7 +55,15 @@ if TYPE_CHECKING:
     from myproject.options import Options
     from myproject.workermetrics import Measured
 
-__all__ = ["HURRY", "LONGEST_DELAY", "SHORTEST_LIFE", "TRIES", "WorkersService"]
+__all__ = [
+    "BEAT",
+    "HURRY",
+    "LONGEST_DELAY",
+    "MISSED",
+    "SHORTEST_LIFE",
+    "TRIES",
+    "WorkersService",
+]
 
 #: Ends of one worker before the service has been ready, after which it is given up.
 TRIES: Final = 3
@@ -62,6 +72,11 @@ TRIES: Final = 3
 #: ``LONGEST_DELAY``: its share of the connections waits for it.
 SHORTEST_LIFE: Final = 5.0
 LONGEST_DELAY: Final = 15.0
+
+#: Seconds between two questions whether a worker is there, and how many of them it may leave unanswered. They
+#: are counted, and not the seconds: a supervisor that was stopped for an hour has asked nobody anything.
+BEAT: Final = 10.0
+MISSED: Final = 6
 
 #: Seconds in which a worker ends that is told to wait no more: a turn, ``GRACE``, and what stops last.
 HURRY: Final = GRACE + 3.0
@@ -145,6 +160,7 @@ class WorkersService(MultiService):
         #: Workers that were replaced.
         self.restarts = 0
         self._monitor: Any = None
+        self._beat = task.LoopingCall(self._ask_all)
         self._sockets: list[tuple[str, int]] = []
         self._ends: dict[int, int] = {}
         self._all_ready: defer.Deferred[bool] = defer.Deferred()
@@ -199,6 +215,8 @@ class WorkersService(MultiService):
             arguments = command(self._maker.tapname, number)
             monitor.addProcess(str(number), arguments, env=surroundings)
         monitor.startService()
+        self._beat.clock = self.reactor
+        self._beat.start(BEAT, now=False)
 
     def _try(self, start: Any) -> None:
         try:
@@ -310,6 +328,19 @@ class WorkersService(MultiService):
                 " see the log, and try without --workers"
             )
 
+    def _ask_all(self) -> None:
+        """Ask the workers whether they are there, and end those that have not been for long."""
+        for worker in self.workers.values():
+            if worker.ready and worker.unanswered >= MISSED:
+                self._log.error(
+                    "worker {worker} has answered nothing for {seconds:.0f} seconds, and is killed",
+                    worker=worker.number,
+                    seconds=BEAT * MISSED,
+                )
+                worker.signal("KILL")
+            elif worker.ready:
+                worker.beat()
+
     def _give_up(self, why: str) -> None:
         """End the process: what keeps one worker from starting keeps all."""
         if self._stopping:
@@ -360,6 +391,8 @@ class WorkersService(MultiService):
         """
         Service.stopService(self)
         self._stopping = True
+        if self._beat.running:
+            self._beat.stop()
         self.notify.stopping()
         ports, self.ports = self.ports, None
         if ports is not None:
