@@ -37,9 +37,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from myproject.gate import LINGER, LOG_EVERY, Gate, _Metered, _MeteredTCP, _Refused
+from myproject.door import Refused
+from myproject.gate import LINGER, Gate
 from myproject.limits import Limits, Reason
 from myproject.logs import json_line
+from myproject.metering import Metered, MeteredTCP
+from myproject.refusals import LOG_EVERY
 from tests.core.test_frontdoor import self_signed
 
 ANN = IPv4Address("TCP", "192.0.2.1", 1000)
@@ -152,7 +155,7 @@ class Case(SynchronousTestCase):
         protocol = gate.buildProtocol(address)
         transport = Transport(protocol)
         protocol.makeConnection(transport)
-        return None if isinstance(protocol, _Refused) else transport
+        return None if isinstance(protocol, Refused) else transport
 
     def socket(self, gate: Gate) -> Any:
         """A connection on a port that the gate watches."""
@@ -657,7 +660,7 @@ class SendTests(SynchronousTestCase):
     """Sending on TCP, which is done here as Twisted does it."""
 
     def send(self, data: bytes, *answers: Any) -> Any:
-        self.meter = _MeteredTCP()
+        self.meter = MeteredTCP()
         self.meter.SEND_LIMIT = 100
         self.taken: list[bytes] = []
         replies = iter(answers)
@@ -691,9 +694,9 @@ class SendTests(SynchronousTestCase):
 
     def test_only_a_transport_that_sends_as_tcp_does_is_sent_for(self) -> None:
         for kind, expected in (
-            (tcp.Server, _MeteredTCP),
-            (unix.Server, _Metered),
-            (BareSocket, _Metered),
+            (tcp.Server, MeteredTCP),
+            (unix.Server, Metered),
+            (BareSocket, Metered),
         ):
             gate = Gate(Factory.forProtocol(Protocol), Limits(), Clock())
             port: Any = BarePort(gate)
@@ -719,7 +722,7 @@ class PortTests(TestCase):
         yield talking.heard
         connection = next(iter(gate))
         self.assertIsInstance(connection.protocol, Talking)
-        self.assertIsInstance(connection.socket, _Metered)
+        self.assertIsInstance(connection.socket, Metered)
         seen = gate.statistics
         self.assertEqual(1, seen.open)
         if plain:

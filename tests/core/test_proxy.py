@@ -35,13 +35,14 @@ from zope.interface.verify import verifyObject
 
 from myproject.drain import Drain
 from myproject.errors import SettingError
-from myproject.gate import LOG_EVERY, Gate
+from myproject.gate import Gate
 from myproject.interfaces import IDrainable
 from myproject.limits import Limits, Reason, is_among
 from myproject.logs import ConnectionPrefix, Journal
 from myproject.options import Options
 from myproject.proxy import HEADER_TIMEOUT, ProxyFactory, ProxyHeader
 from myproject.proxyheader import Addresses, format_v1, format_v2
+from myproject.refusals import LOG_EVERY
 from myproject.service import FactoryService
 from tests.core.test_gate import BarePort
 from tests.core.test_gate import Case as GateCase

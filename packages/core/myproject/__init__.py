@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from myproject.errors import CannotStart, MyprojectError, SettingError
     from myproject.frontdoor import MyFactory
     from myproject.interfaces import (
+        FurtherPorts,
         IDrainable,
         IFactoryMaker,
         IHasHealth,
         IHasMetrics,
+        IHasPorts,
         IHasServices,
     )
     from myproject.maker import FactoryServiceMaker
@@ -41,15 +43,18 @@ if TYPE_CHECKING:
         seconds,
         strings,
         text,
+        tls_ports,
     )
 
 __all__ = [
     "CannotStart",
     "FactoryServiceMaker",
+    "FurtherPorts",
     "IDrainable",
     "IFactoryMaker",
     "IHasHealth",
     "IHasMetrics",
+    "IHasPorts",
     "IHasServices",
     "MyFactory",
     "MyprojectError",
@@ -65,15 +70,18 @@ __all__ = [
     "seconds",
     "strings",
     "text",
+    "tls_ports",
 ]
 
 _HOME = {
     "CannotStart": "errors",
     "FactoryServiceMaker": "maker",
+    "FurtherPorts": "interfaces",
     "IDrainable": "interfaces",
     "IFactoryMaker": "interfaces",
     "IHasHealth": "interfaces",
     "IHasMetrics": "interfaces",
+    "IHasPorts": "interfaces",
     "IHasServices": "interfaces",
     "MyFactory": "frontdoor",
     "MyprojectError": "errors",

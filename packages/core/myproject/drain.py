@@ -43,7 +43,8 @@ from myproject.interfaces import IDrainable
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-    from myproject.gate import Connection, Gate
+    from myproject.connection import Connection
+    from myproject.gate import Gate
 
 __all__ = ["DRAIN_TIMEOUT", "Drain", "ProcessEnd"]
 

@@ -1,32 +1,29 @@
 """
 The gate: what every connection of a subcommand passes when it is accepted, and never again.
 
-It is the factory that the ports know. It judges each connection (:mod:`myproject.limits`), and asks the
-factory behind it for a protocol for those that it lets in. From the moment that this protocol meets its
-transport the gate follows the connection's life. It does so on the transport, whose ``connectionLost``
-it replaces on that one instance: protocols come and go (the front door hands a connection to another
-one), and a wrapper around them would cost a call for each chunk, and hide half-close from those that know
-it. So nothing stands between a transport and its protocol, whatever the port: TCP, a Unix socket, one
-that was adopted, or TLS, where the gate stands behind the TLS layer and the transport that it follows
-is that layer.
+It is the factory that the ports know, or stands behind those that they know (:mod:`myproject.door`). It
+judges each connection (:mod:`myproject.limits`), and asks the factory behind it for a protocol for those
+that it lets in. From the moment that this protocol meets its transport the gate follows the connection's
+life. It does so on the transport, whose ``connectionLost`` it replaces on that one instance: protocols
+come and go (the front door hands a connection to another one), and a wrapper around them would cost a
+call for each chunk, and hide half-close from those that know it. So nothing stands between a transport
+and its protocol, whatever the port: TCP, a Unix socket, one that was adopted, or TLS, where the gate
+stands behind the TLS layer and the transport that it follows is that layer.
 
-Two limits go on for as long as a connection does. They are kept by the socket's own transport, for which
-each port is given a subclass of its class (:class:`_Metered`) that counts in the places where bytes pass:
+Two limits go on for as long as a connection does. They are kept by the socket's own transport
+(:mod:`myproject.metering`), which counts in the places where bytes pass:
 
-- ``max_buffered``: what waits to be sent is added up at every write. A write that brings it above the
-  bound aborts the connection, drops what waited, and drops what is still written. So no more ever
-  waits than the bound and one write. It bounds what a protocol forgets to bound; it is no flow control.
+- ``max_buffered``: no more ever waits to be sent than the bound and one write. It bounds what a protocol
+  forgets to bound; it is no flow control.
 - ``idle_timeout``: one timer for all looks at all counters once a second. Whose have not moved for so
   long is closed, and ``LINGER`` later aborted. So it acts up to a second late, and costs a connection
   nothing but the look.
 
-A refusal is counted by its reason, and logged: the first at once, those that follow within ``LOG_EVERY``
-in one line together, so that a flood of connections is no flood of the log.
+A refusal is counted by its reason, and logged (:mod:`myproject.refusals`).
 """
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,15 +32,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
-from twisted.internet.interfaces import ILoggingContext, IProtocolFactory
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-from zope.interface import alsoProvides, implementer, providedBy
 
-from myproject.handover import abort
-from myproject.limits import Admission, Host, Limits, Reason, descriptor_limit
+from myproject.connection import Connection
+from myproject.door import Door
+from myproject.limits import Admission, Limits, Reason, descriptor_limit
 from myproject.memory import Trimmer
+from myproject.metering import metered
+from myproject.refusals import Refusals
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (
@@ -51,12 +47,13 @@ if TYPE_CHECKING:
         IDelayedCall,
         IListeningPort,
         IProtocol,
+        IProtocolFactory,
         IReactorTime,
     )
 
     from myproject.logs import Journal
 
-__all__ = ["LINGER", "LOG_EVERY", "Connection", "Gate", "GateStatistics"]
+__all__ = ["LINGER", "Gate", "GateStatistics"]
 
 #: Seconds between two looks at the counters.
 _LOOK: Final = 1.0
@@ -64,14 +61,6 @@ _LOOK: Final = 1.0
 #: Seconds that a peer has to take its last bytes and close, once it was closed for being idle. The
 #: front door's, and nginx's lingering_timeout.
 LINGER: Final = 5.0
-
-#: Seconds between two log lines about refusals for the same reason. OpenSSH's sshd says once a minute
-#: how many it drops; an operator who has just set a limit wants to see it work sooner.
-LOG_EVERY: Final = 10.0
-
-
-#: What a socket says when it takes nothing at the moment.
-_LATER: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
 @dataclass(frozen=True)
@@ -97,149 +86,11 @@ class GateStatistics:
     bytes_out: int
 
 
-class _Metered:
-    """
-    Mixed into the class of a port's transports: counts bytes where they pass anyway.
-
-    Each method does what the one below does, and one addition; :meth:`writeSomeData`, called once for
-    each ``send``, asks it as well, but on TCP (:class:`_MeteredTCP`).
-    """
-
-    received = 0
-    sent = 0
-
-    # For each gate: the bound, and whom to tell.
-    max_buffered: int
-    overflown: Callable[[Any], None]
-
-    # What Twisted's stream transports have.
-    protocol: Any
-    reactor: Any
-    dataBuffer: bytes
-    offset: int
-    _tempDataBuffer: list[bytes]
-    _tempDataLen: int
-    _aborting: bool
-
-    def _dataReceived(self, data: bytes | None) -> Any:
-        if not data:
-            return CONNECTION_DONE
-        self.received += len(data)
-        self.protocol.dataReceived(data)
-        return None
-
-    def writeSomeData(self, data: bytes) -> Any:
-        """Send, and count what was sent."""
-        done = super().writeSomeData(data)  # type: ignore[misc]
-        if type(done) is int:
-            self.sent += done
-        return done
-
-    def startWriting(self) -> None:
-        """Have the reactor send what a write has just added, unless it is too much."""
-        if len(self.dataBuffer) - self.offset + self._tempDataLen > self.max_buffered:
-            self._overflow()
-        else:
-            self.reactor.addWriter(self)
-
-    def _overflow(self) -> None:
-        self._tempDataBuffer = []
-        self._tempDataLen = 0
-        self.dataBuffer = b""
-        self.offset = 0
-        if not self._aborting:
-            type(self).overflown(self)
-            abort(self)
-
-
-class _MeteredTCP(_Metered):
-    """
-    The same for Twisted's TCP, whose way to send is a few lines, done here in one call instead of three.
-
-    What is counted then costs a service less than a per cent (benchmarks/metrics_cost.py).
-    """
-
-    socket: Any
-    SEND_LIMIT: int
-
-    def writeSomeData(self, data: bytes) -> Any:
-        """Send, and count what was sent."""
-        try:
-            done: int = self.socket.send(memoryview(data)[: self.SEND_LIMIT])
-        except OSError as failure:
-            if failure.errno in _LATER:
-                return 0
-            return CONNECTION_LOST
-        self.sent += done
-        return done
-
-
-class Connection:
-    """
-    A connection that has passed the gate, until it is lost.
-
-    :param transport: the transport that the accepted protocol was given.
-    :param host: whose it is.
-    :param now: the time in seconds.
-    """
-
-    __slots__ = ("closing", "host", "moved", "seen", "socket", "transport")
-
-    def __init__(self, transport: Any, host: Host | None, now: float) -> None:
-        self.transport = transport
-        self.host = host
-        below = transport
-        while below is not None and not isinstance(below, _Metered):
-            below = getattr(below, "transport", None)
-        #: The transport that counts bytes; None on an endpoint that is not a port of Twisted's own.
-        self.socket: _Metered | None = below
-        #: How many bytes the last look saw, and since when it is that many.
-        self.seen = 0
-        self.moved = now
-        #: Whether it was asked to close for being idle.
-        self.closing = False
-
-    @property
-    def protocol(self) -> Any:
-        """Who has the connection now, behind whatever TLS there is; None if that cannot be seen."""
-        transport = self.transport
-        # A wrapper passes what it does not know on to its own transport: ask for this one first.
-        if hasattr(transport, "wrappedProtocol"):
-            seated = transport.wrappedProtocol
-        else:
-            seated = getattr(transport, "protocol", None)
-        # TLS that was started on an open connection sits in the seat itself.
-        while hasattr(seated, "wrappedProtocol"):
-            seated = seated.wrappedProtocol
-        return seated
-
-    def quiet(self, now: float) -> float:
-        """
-        Look at the counters.
-
-        :param now: the time in seconds.
-        :return: the seconds since a look first saw them as they are.
-        """
-        if self.socket is None:
-            return 0.0
-        seen = self.socket.received + self.socket.sent
-        if seen != self.seen:
-            self.seen = seen
-            self.moved = now
-        return now - self.moved
-
-    def abort(self) -> None:
-        """Close it without waiting for anything."""
-        abort(self.transport)
-
-
-@implementer(IProtocolFactory, ILoggingContext)
-class Gate:
+class Gate(Door):
     """
     Stands before a factory: judges its connections, and knows those that are open.
 
-    :param factory: makes the protocols. What it provides besides, an ALPN list for instance, the gate
-        provides too, and it answers for it.
+    :param factory: makes the protocols, as for any :class:`~myproject.door.Door`.
     :param limits: what is permitted.
     :param clock: tells the time; the reactor by default, looked up when it is first needed.
     """
@@ -252,15 +103,12 @@ class Gate:
         limits: Limits | None = None,
         clock: IReactorTime | None = None,
     ) -> None:
-        #: The factory behind the gate.
-        self.wrappedFactory = factory
+        super().__init__(self, factory)
         self._admission = Admission(Limits() if limits is None else limits, descriptor_limit())
         self._clock = clock
         self._open = True
         # Whether the connection that is being taken is a balancer's own.
         self._own = False
-        # Whether all ports ask the gate itself, so that None is an answer that they understand.
-        self._bare: bool | None = None
         self._classes: dict[type, Any] = {}
         self._connections: dict[Connection, None] = {}
         self._trimmer = Trimmer(lambda: self.clock)
@@ -269,17 +117,10 @@ class Gate:
         self._total = 0
         self._received = 0
         self._sent = 0
-        self._refused = dict.fromkeys(Reason, 0)
+        self._refusals = Refusals(self._log)
         self._aborted = {"idle-timeout": 0, "max-buffered": 0}
-        # Refusals that the log does not know of yet, and when it last heard of one.
-        self._unsaid: dict[Reason, tuple[int, object, str]] = {}
-        self._said: dict[Reason, float] = {}
         #: Told of each connection when it is let in and when it was lost; None if nobody asks.
         self.journal: Journal | None = None
-        alsoProvides(self, providedBy(factory))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["wrappedFactory"], name)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -312,8 +153,8 @@ class Gate:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._admission.limits = limits
-        for metered in self._classes.values():
-            metered.max_buffered = limits.max_buffered or sys.maxsize
+        for kind in self._classes.values():
+            kind.max_buffered = limits.max_buffered or sys.maxsize
         self._schedule()
 
     @property
@@ -324,50 +165,43 @@ class Gate:
             open=self._admission.open,
             hosts=self._admission.hosts,
             total=self._total,
-            refused=MappingProxyType(dict(self._refused)),
+            refused=self._refusals.counts,
             aborted=MappingProxyType(dict(self._aborted)),
             bytes_in=self._received + sum(one.received for one in sockets),
             bytes_out=self._sent + sum(one.sent for one in sockets),
         )
 
-    # What a port asks for
+    # What a door asks for
 
-    def logPrefix(self) -> str:
-        """Be called in the log what the factory is called."""
-        factory = self.wrappedFactory
-        if ILoggingContext.providedBy(factory):
-            return str(factory.logPrefix())
-        return type(factory).__name__
+    def before(self, factory: IProtocolFactory) -> Door:
+        """
+        Make one more door.
 
-    def doStart(self) -> None:
-        """A port has opened."""
-        self.wrappedFactory.doStart()
+        :param factory: what is behind it.
+        """
+        return Door(self, factory)
 
-    def doStop(self) -> None:
-        """A port has closed."""
-        self.wrappedFactory.doStop()
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def take(self, addr: IAddress | None, factory: IProtocolFactory) -> Any:
         """
         Take a connection, or refuse it.
 
         :param addr: the peer's address.
-        :return: the factory's protocol; None for a refused connection. A TLS layer in front of the gate
-            cannot take None for an answer: it gets a protocol that aborts before the handshake.
+        :param factory: makes the protocol.
+        :return: the protocol; None for a refused connection.
         """
         host = getattr(addr, "host", None)
         reason = Reason.STOPPING
         if self._open:
             verdict = self._admission.judge(host, self.clock.seconds(), own=self._own)
             if verdict is None:
-                protocol = self.wrappedFactory.buildProtocol(addr)  # type: ignore[arg-type]
+                protocol = factory.buildProtocol(addr)  # type: ignore[arg-type]
                 if protocol is not None:
                     self._await_transport(protocol, None if self._own else host)
                     return protocol
                 verdict = Reason.SERVICE
             reason = verdict
         self.refuse(reason, host)
-        return None if self._bare else _Refused()
+        return None
 
     def refuse(self, reason: Reason, host: object, detail: str = "") -> None:
         """
@@ -377,27 +211,8 @@ class Gate:
         :param host: the peer's address as text, or anything else if it has none.
         :param detail: what there is to say of this one alone.
         """
-        self._refused[reason] += 1
-        count = self._unsaid[reason][0] if reason in self._unsaid else 0
-        self._unsaid[reason] = (count + 1, host, detail)
-        self._report()
+        self._refusals.add(reason, host, detail, self.clock.seconds())
         self._schedule()
-
-    def _report(self, *, all_of_them: bool = False) -> None:
-        """Log the refusals whose time has come."""
-        now = self.clock.seconds()
-        for reason, (count, host, detail) in list(self._unsaid.items()):
-            if all_of_them or now - self._said.get(reason, -LOG_EVERY) >= LOG_EVERY:
-                del self._unsaid[reason]
-                self._said[reason] = now
-                self._log.warn(
-                    "connections refused: {count}, the last from {host}: {why}",
-                    count=count,
-                    host=host or "a peer without an address",
-                    why=f"{reason.value} ({detail})" if detail else reason.value,
-                    # Under the name that metrics have for it.
-                    reason=reason.name.lower().replace("_", "-"),
-                )
 
     def _await_transport(self, protocol: IProtocol, host: object) -> None:
         made: Any = protocol
@@ -515,7 +330,7 @@ class Gate:
 
     def _schedule(self) -> None:
         if self._timer is None and (
-            self._unsaid or (self.limits.idle_timeout and self._connections)
+            self._refusals.waiting or (self.limits.idle_timeout and self._connections)
         ):
             self._timer = self.clock.callLater(_LOOK, self._look)
 
@@ -525,7 +340,7 @@ class Gate:
             now = self.clock.seconds()
             for connection in self:
                 self._look_at(connection, now)
-        self._report()
+        self._refusals.report(self.clock.seconds())
         self._schedule()
 
     def _look_at(self, connection: Connection, now: float) -> None:
@@ -554,27 +369,19 @@ class Gate:
 
     # What the service asks for
 
-    def watch_port(self, port: IListeningPort) -> None:
+    def meter(self, port: IListeningPort) -> None:
         """
-        Have a port's connections counted and bounded; to be called before the reactor's next turn.
+        Have what passes a port's connections counted and bounded, if the port makes its transports as
+        Twisted's own do.
 
-        A port that does not make its transports as Twisted's own do has its connections limited when they
-        are accepted, and told when the service stops, but no more.
-
-        :param port: a port that was opened with this gate as its factory.
+        :param port: the port.
         """
         opened: Any = port
-        bare = getattr(opened, "factory", None) is self
-        self._bare = bare if self._bare is None else self._bare and bare
         kind: Any = getattr(opened, "transport", None)
         if isinstance(kind, type) and hasattr(kind, "_dataReceived"):
             if kind not in self._classes:
-                own = {
-                    "max_buffered": self.limits.max_buffered or sys.maxsize,
-                    "overflown": self._overflown,
-                }
-                meter = _MeteredTCP if _sends_as_tcp(kind) else _Metered
-                self._classes[kind] = type(kind.__name__, (meter, kind), own)
+                bound = self.limits.max_buffered or sys.maxsize
+                self._classes[kind] = metered(kind, bound, self._overflown)
             opened.transport = self._classes[kind]
 
     def open(self) -> None:
@@ -587,7 +394,7 @@ class Gate:
 
     def end(self) -> None:
         """Log what is left to say, and let go of the clock."""
-        self._report(all_of_them=True)
+        self._refusals.report(self.clock.seconds(), all_of_them=True)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -605,19 +412,3 @@ class Gate:
         else:
             empty.callback(None)
         return empty
-
-
-def _sends_as_tcp(kind: type) -> bool:
-    # Loaded by now if there is a port of it; and loading it does not install a reactor.
-    from twisted.internet import tcp
-
-    return getattr(kind, "writeSomeData", None) is tcp.Connection.writeSomeData
-
-
-class _Refused(Protocol):
-    """Takes a connection's first moment to close it."""
-
-    def makeConnection(self, transport: Any) -> None:
-        """Close the connection; nobody will be told anything of it."""
-        self.transport = transport
-        abort(transport)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 __all__ = [
+    "FurtherPorts",
     "IDrainable",
     "IFactoryMaker",
     "IHasHealth",
     "IHasMetrics",
+    "IHasPorts",
     "IHasServices",
     "IReloadable",
 ]
@@ -85,15 +88,40 @@ class IHasMetrics(Interface):
         """
 
 
-class IHasMetrics(Interface):
-    """A factory that has something to tell Prometheus beside what the core tells of every service."""
+@dataclass(frozen=True)
+class FurtherPorts:
+    """
+    Ports beside ``--port``, on which a subcommand serves in another way.
 
-    def metrics() -> Iterable[Metric]:
+    :param factory: makes a protocol for each connection there.
+    :param setting: the setting that says where, ``web-port`` for one: who cannot listen there is told of it.
+    :param descriptions: what it says, each a port number or an endpoint description; may be empty.
+    :param tls_setting: the same with TLS, if there is such a setting: one declared with
+        :func:`~myproject.settings.tls_ports`.
+    :param tls_descriptions: what that says.
+    """
+
+    factory: IProtocolFactory
+    setting: str
+    descriptions: Sequence[str]
+    tls_setting: str = ""
+    tls_descriptions: Sequence[str] = ()
+
+
+class IHasPorts(Interface):
+    """
+    A factory that serves on further ports as well: in another way, with another factory.
+
+    These are behind the same gate as ``--port``: the same limits, PROXY headers, drain, metrics and logs; a
+    worker has its share of them. With TLS they serve the certificates of ``--certificate``. The
+    front door offers none of them.
+    """
+
+    def further_ports() -> Iterable[FurtherPorts]:
         """
-        Say how things stand: at each scrape, in the reactor's thread, so with no more than a glance.
+        Say which: asked once, when the service is made.
 
-        :return: prometheus_client's metric families, which may be made here or collected from
-            metrics that the factory keeps. Each sample gets the label ``service``.
+        :return: each way of serving once.
         """
 
 

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from twisted.logger import LogEvent
     from twisted.python.failure import Failure
 
-    from myproject.gate import Connection, Gate
+    from myproject.connection import Connection
+    from myproject.gate import Gate
 
 __all__ = [
     "FILE_VARIABLE",

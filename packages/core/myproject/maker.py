@@ -76,7 +76,7 @@ class FactoryServiceMaker:
 
     @staticmethod
     def _tls(options: Any) -> TLSSettings | None:
-        if not options.tls_port:
+        if not options.listens_for_tls:
             return None
         # What most do without is not imported.
         from myproject.tls import TLSSettings

@@ -34,6 +34,7 @@ from myproject.settings import (
     ports,
     reloadable,
     seconds,
+    tls_ports,
     toml_text,
 )
 
@@ -42,8 +43,8 @@ __all__ = ["COMMAND_LINE", "DEFAULT", "Options", "nearest"]
 COMMAND_LINE = "the command line"
 DEFAULT = "its default"
 
-#: Of the settings of TLS, those that say that there is to be TLS.
-_TLS = ("tls-port", "certificate", "private-key", "self-signed", "client-ca")
+#: Of the settings of TLS, those beside the ports that say that there is to be TLS.
+_TLS = ("certificate", "private-key", "self-signed", "client-ca")
 
 
 def _option_methods(setting: Setting[Any], tapname: str, default: str) -> Iterable[tuple[str, Any]]:
@@ -170,10 +171,8 @@ class Options(_Declared):
     )
 
     # What these mean together, and why these defaults: myproject.tls, myproject.certificates.
-    tls_port = ports(
-        None,
-        help="Where to listen for TLS: as for --port, and beside it; may be repeated.",
-        short="",
+    tls_port = tls_ports(
+        help="Where to listen for TLS: as for --port, and beside it; may be repeated."
     )
     certificate = reloadable(
         path(
@@ -365,9 +364,14 @@ class Options(_Declared):
                 "give each at least one, or 0 for any number",
             )
 
+    @property
+    def listens_for_tls(self) -> bool:
+        """Whether there is a port for TLS."""
+        return any(self[name] for name, setting in self.settings.items() if setting.for_tls)
+
     def _check_tls(self) -> None:
         # Most have no use for TLS, and are spared the import.
-        if any(self[name] for name in _TLS):
+        if self.listens_for_tls or any(self[name] for name in _TLS):
             from myproject.tls import check
 
             check(self)

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
     from twisted.python.failure import Failure
 
-    from myproject.gate import Connection, Gate
+    from myproject.connection import Connection
+    from myproject.gate import Gate
 
 __all__ = ["HEADER_TIMEOUT", "ProxyFactory", "ProxyHeader"]
 

@@ -23,10 +23,11 @@ from twisted.internet import defer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from myproject.door import Door
 from myproject.drain import DRAIN_TIMEOUT, Drain, ProcessEnd
 from myproject.errors import CannotStart
 from myproject.gate import Gate
-from myproject.interfaces import IHasHealth, IHasServices, IReloadable
+from myproject.interfaces import IHasHealth, IHasPorts, IHasServices, IReloadable
 from myproject.limits import Limits
 from myproject.listening import listen_stream, listen_udp, why
 from myproject.notify import NotifyService
@@ -209,16 +210,23 @@ class PortsService(BoundService):
     """
     Accepts connections on any number of ports; on all of them, or none.
 
-    :param factory: makes a protocol for each connection; if it is a gate, it watches the ports.
+    :param factory: makes a protocol for each connection; if it is a gate's door, it watches the ports.
     :param descriptions: where to listen, each a port number or an endpoint description.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
+    :param setting: the setting that gives another port; by default the class's.
     """
 
     def __init__(
-        self, factory: IProtocolFactory, descriptions: Sequence[str], reactor: Any = None
+        self,
+        factory: IProtocolFactory,
+        descriptions: Sequence[str],
+        reactor: Any = None,
+        *,
+        setting: str = "",
     ) -> None:
         super().__init__(descriptions, reactor)
         self.factory = factory
+        self._setting = setting or self._setting
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
         return self._accept(description, self.factory)
@@ -234,10 +242,10 @@ class PortsService(BoundService):
         return opening.addCallback(self._watched)
 
     def _watched(self, ports: list[IListeningPort]) -> list[IListeningPort]:
-        if isinstance(self.factory, Gate):
+        if isinstance(self.factory, Door):
             for port in ports:
                 self.factory.watch_port(port)
-                ProxyFactory.stand_before(self.factory, port)
+                ProxyFactory.stand_before(self.factory.gate, port)
         return ports
 
 
@@ -246,17 +254,24 @@ class TLSPortsService(PortsService):
     The same with TLS.
 
     :param tls: has the certificates, and is to start before this one.
-    :param gate: what stands behind TLS.
+    :param door: what stands behind TLS.
     :param descriptions: where to listen, each a port number or an endpoint description.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
+    :param setting: the setting that gives another port; by default the class's.
     """
 
     _setting = "tls-port"
 
     def __init__(
-        self, tls: TLSService, gate: Gate, descriptions: Sequence[str], reactor: Any = None
+        self,
+        tls: TLSService,
+        door: Door,
+        descriptions: Sequence[str],
+        reactor: Any = None,
+        *,
+        setting: str = "",
     ) -> None:
-        super().__init__(gate, descriptions, reactor)
+        super().__init__(door, descriptions, reactor, setting=setting)
         self.tls = tls
 
     def _listen(self, description: str) -> defer.Deferred[list[IListeningPort]]:
@@ -298,7 +313,8 @@ class FactoryService(MultiService):
 
     :param name: the subcommand's name, by which an application finds the service.
     :param factory: makes a protocol for each connection; asked for more services if it provides
-        :class:`~myproject.interfaces.IHasServices`.
+        :class:`~myproject.interfaces.IHasServices`, and for more ports if it provides
+        :class:`~myproject.interfaces.IHasPorts`.
     :param descriptions: where to listen.
     :param reactor: the reactor; by default the global one, looked up when the service starts.
     :param limits: what the gate permits.
@@ -361,12 +377,28 @@ class FactoryService(MultiService):
         self.listening.setServiceParent(self)
         #: Has the certificates; None without TLS.
         self.tls: TLSService | None = None
-        if tls is not None and tls_descriptions:
+        further = cast("IHasPorts | None", IHasPorts(factory, None))
+        ways = tuple(further.further_ports()) if further is not None else ()
+        if tls is not None and (tls_descriptions or any(way.tls_descriptions for way in ways)):
             from myproject.tls import TLSService
 
             self.tls = TLSService(tls, reactor)
             self.tls.setServiceParent(self)
-            TLSPortsService(self.tls, self.gate, tls_descriptions, reactor).setServiceParent(self)
+        self._listen_for_tls(self.gate, tls_descriptions, "tls-port")
+        for way in ways:
+            door = self.gate.before(way.factory)
+            if way.descriptions:
+                PortsService(door, way.descriptions, reactor, setting=way.setting).setServiceParent(
+                    self
+                )
+            self._listen_for_tls(door, way.tls_descriptions, way.tls_setting)
+
+    def _listen_for_tls(self, door: Door, descriptions: Sequence[str], setting: str) -> None:
+        if self.tls is not None and descriptions:
+            ports = TLSPortsService(
+                self.tls, door, descriptions, self.listening.reactor, setting=setting
+            )
+            ports.setServiceParent(self)
 
     @property
     def state(self) -> State:
@@ -420,7 +452,7 @@ class FactoryService(MultiService):
             from myproject.tls import TLSSettings
 
             # Without a port for it the settings of TLS mean nothing, but ports stay until a restart.
-            if not self.tls.reload(TLSSettings.of(options) if options.tls_port else None):
+            if not self.tls.reload(TLSSettings.of(options) if options.listens_for_tls else None):
                 return False
         self.gate.limits = Limits.of(options, self._share)
         self.drain_timeout = options.drain_timeout

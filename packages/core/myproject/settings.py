@@ -50,6 +50,7 @@ __all__ = [
     "seconds",
     "strings",
     "text",
+    "tls_ports",
     "toml_name",
     "toml_text",
 ]
@@ -163,6 +164,9 @@ class Setting(Generic[T_co]):
 
     #: Whether a change takes effect while the service runs: :func:`reloadable`.
     reloadable = False
+
+    #: Whether it says where to listen for TLS: :func:`tls_ports`.
+    for_tls = False
 
     name: str
     attribute: str
@@ -524,6 +528,19 @@ def ports(
         short=short,
         many=True,
     )
+
+
+def tls_ports(*, help: str) -> Setting[tuple[str, ...]]:
+    """
+    Declare a setting that says where to listen for TLS, nowhere by default.
+
+    Whoever gives it has to give a certificate too, as for ``--tls-port``.
+
+    :param help: one sentence.
+    """
+    setting = ports(None, help=help, short="")
+    setting.for_tls = True
+    return setting
 
 
 def _parse_network(value: str) -> IPv4Network | IPv6Network:

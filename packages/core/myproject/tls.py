@@ -43,6 +43,7 @@ from myproject.errors import CannotStart
 from myproject.tlstransport import TLSTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cryptography import x509
@@ -127,11 +128,14 @@ def check(options: Options) -> None:
     :param options: options whose values are there.
     :raises SettingError: they do not fit together, or a file cannot be used.
     """
-    for description in options.tls_port:
-        kind = description.partition(":")[0]
-        if kind in _OWN_TLS:
-            options.refuse("tls-port", f"{kind}: has TLS of its own", "give it to --port")
-    _check_together(options)
+    listening = [name for name, one in options.settings.items() if one.for_tls and options[name]]
+    for name in listening:
+        for description in options[name]:
+            kind = description.partition(":")[0]
+            if kind in _OWN_TLS:
+                plain = name.replace("tls-", "")
+                options.refuse(name, f"{kind}: has TLS of its own", f"give it to --{plain}")
+    _check_together(options, listening)
     try:
         if options.client_ca is not None:
             load_authorities(options.client_ca)
@@ -141,19 +145,19 @@ def check(options: Options) -> None:
         options.refuse(error.setting, error.problem, error.remedy)
 
 
-def _check_together(options: Options) -> None:
+def _check_together(options: Options, listening: Sequence[str]) -> None:
     certificate = options.certificate
     if options.self_signed and certificate is not None:
         options.refuse("self-signed", "there is a certificate too", "leave one of them out")
     if options.private_key is not None and certificate is None:
         options.refuse("private-key", "it has no certificate", "name one with --certificate")
-    if not options.tls_port:
+    if not listening:
         for name in ("certificate", "self-signed", "client-ca"):
             if options[name]:
                 options.refuse(name, "there is no port for TLS", "name one with --tls-port")
     elif certificate is None and not options.self_signed:
         options.refuse(
-            "tls-port",
+            listening[0],
             "it needs a certificate",
             "name one with --certificate, or try it out with --self-signed",
         )
