@@ -38,6 +38,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from myproject.door import Refused
+from myproject.farewell import Farewell
 from myproject.gate import LINGER, Gate
 from myproject.limits import Limits, Reason
 from myproject.logs import json_line
@@ -318,6 +319,8 @@ class RefusalTests(Case):
         self.assertIsNone(self.connect(gate))
         self.patch(self.factory, "protocol", lambda: None)
         self.patch(self.factory, "buildProtocol", lambda _: None)
+        self.connect(gate, UNIXAddress(None))
+        self.patch(self.factory, "buildProtocol", lambda _: Farewell(b"no", "rude", self.clock))
         self.connect(gate, UNIXAddress(None))
         gate.close()
         self.connect(gate, UNIXAddress(None))

@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 import myproject
-from myproject.interfaces import IReloadable
-from myproject.reload import ReloadService, read_again
+from myproject.interfaces import IAsksToReload, IReloadable
+from myproject.maker import FactoryServiceMaker
+from myproject.reload import Reloaded, ReloadService, read_again
 from myproject.service import FactoryService
 from myproject.settings import integer, path, reloadable
 from myproject.tls import TLSSettings
@@ -229,6 +232,59 @@ class ReloadTests(ReloadCase):
     def test_without_a_service_manager(self) -> None:
         self.write()
         self.assertTrue(ReloadService(self.options(), self.apply, None, self.reactor).reload())
+
+
+class OutcomeTests(ReloadCase):
+    """What who asked for a reload is told."""
+
+    def test_what_changed_and_what_waits(self) -> None:
+        service = self.make()
+        self.write(width=5, depth=2, weight=9)
+        self.assertEqual(Reloaded("", ("depth", "width"), ("weight",), self.file), service.reload())
+
+    def test_a_mistake_is_told_in_its_line(self) -> None:
+        service = self.make()
+        self.write(width='"wide"')
+        done = service.reload()
+        self.assertFalse(done)
+        self.assertIn("--width", done.mistake)
+        self.assertIn("it is not a whole number", done.mistake)
+        self.assertEqual(self.file, done.file)
+
+    def test_what_only_the_log_can_tell(self) -> None:
+        service = self.make()
+        self.good = False
+        self.assertEqual("what was read cannot be used; the log says why", service.reload().mistake)
+        self.patch(service, "_apply", lambda *_: 1 / 0)
+        self.assertEqual("it failed; the log says how", service.reload().mistake)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+
+@implementer(IAsksToReload)
+class Asking(Factory):
+    """A factory whose protocol has a word for a reload."""
+
+    def __init__(self) -> None:
+        self.reload: Callable[[], Reloaded] | None = None
+
+    def offer_reload(self, reload: Callable[[], Reloaded]) -> None:
+        self.reload = reload
+
+
+class AskTests(ReloadCase):
+    """A factory that asks for a reload itself."""
+
+    def test_the_maker_hands_it_the_way_to(self) -> None:
+        self.write(width=5)
+        factory = Asking()
+        self.assertTrue(verifyObject(IAsksToReload, factory))
+        maker = FactoryServiceMaker("shout", "nowhere", "Shouts.")
+        self.patch(maker, "makeFactory", lambda _: factory)
+        maker.makeService(self.options())
+        self.write(width=7)
+        assert factory.reload is not None
+        self.assertEqual(Reloaded("", ("width",), (), self.file), factory.reload())
+        self.assertEqual(["shout: reloaded; changed: width"], self.logged)
 
 
 class SignalTests(ReloadCase):

@@ -29,9 +29,8 @@ people at a terminal send. Names compare without case, in ASCII. The time limit 
 a client that sends one byte a second gains nothing by it. What came behind the name line reaches the
 service first.
 
-CLOSING exists because a socket that is closed with bytes unread is reset, and a reset may
-destroy the refusal on its way: a client that sent its data behind an unknown name would never see why. So
-on a socket our side is closed first, and the rest is read and dropped for a moment.
+CLOSING exists because a client that sent its data behind an unknown name would else never see why
+(`myproject.handover.close_behind`): the rest is read and dropped for a moment.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet import defer
-from twisted.internet.interfaces import IHalfCloseableDescriptor, IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from myproject.handover import abort, hand_over
+from myproject.handover import abort, close_behind, hand_over
 from myproject.interfaces import IDrainable, IHasMetrics, IHasServices
 from myproject.nameline import HELP, NAME_LIMIT, Asked, NameLine, TooLong, check_name
 from myproject.offers import choose_offers
@@ -147,13 +146,10 @@ class FrontDoor(Protocol):
         self._timer = self.factory.clock.callLater(LINGER, self._expire)
         transport: Any = self.transport
         transport.write(reply)
-        # Only on a socket of our own: TLS passes loseWriteConnection on to the socket underneath.
-        ours = getattr(transport, "protocol", None) is self
-        half = bool(IHalfCloseableDescriptor.providedBy(transport))
-        if ours and half and not at_once:
-            transport.loseWriteConnection()
-        else:
+        if at_once:
             transport.loseConnection()
+        else:
+            close_behind(self)
 
     def drain(self) -> None:
         """Turn away a client that has named no service yet; one that was, is leaving already."""

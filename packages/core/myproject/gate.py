@@ -36,6 +36,7 @@ from twisted.logger import Logger
 
 from myproject.connection import Connection
 from myproject.door import Door
+from myproject.farewell import Farewell
 from myproject.limits import Admission, Limits, Reason, descriptor_limit
 from myproject.memory import Trimmer
 from myproject.metering import metered
@@ -196,6 +197,8 @@ class Gate(Door):
             if verdict is None:
                 protocol = factory.buildProtocol(addr)  # type: ignore[arg-type]
                 if protocol is not None:
+                    if isinstance(protocol, Farewell):
+                        self.refuse(Reason.BANNED, host, protocol.why)
                     self._await_transport(protocol, None if self._own else host)
                     return protocol
                 verdict = Reason.SERVICE
@@ -230,7 +233,7 @@ class Gate(Door):
         connection = Connection(transport, entered, self.clock.seconds())
         self._connections[connection] = None
         self._trimmer.opened(len(self._connections))
-        self._total += 1
+        self._total += not isinstance(protocol, Farewell)
         if self.journal is not None:
             self.journal.opened(connection)
         # All that are sockets, or TLS above one, are told of their end by this name. Transports in

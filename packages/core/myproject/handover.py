@@ -27,6 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     ILoggingContext,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, IReactorTime
     from twisted.python.failure import Failure
 
-__all__ = ["abort", "hand_over"]
+__all__ = ["abort", "close_behind", "hand_over"]
 
 
 def hand_over(old: Protocol, new: IProtocol, rest: bytes, clock: IReactorTime) -> None:
@@ -85,6 +86,26 @@ def abort(transport: Any) -> None:
     :param transport: an ``ITransport``; those that are sockets have ``abortConnection``.
     """
     getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+def close_behind(protocol: Any) -> None:
+    """
+    Close a connection behind what was written, so that the peer reads that.
+
+    A socket that is closed with bytes unread is reset, and a reset may destroy the last words on their
+    way. So on a socket our side is closed first; the caller drops what is still read, and aborts when
+    it has waited long enough for the peer to close.
+
+    :param protocol: whose connection it is.
+    """
+    transport = protocol.transport
+    # Only on a socket of our own: TLS passes loseWriteConnection on to the socket underneath.
+    ours = getattr(transport, "protocol", None) is protocol
+    half = bool(IHalfCloseableDescriptor.providedBy(transport))
+    if ours and half:
+        transport.loseWriteConnection()
+    else:
+        transport.loseConnection()
 
 
 def _is_closing(transport: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,11 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from myproject.reload import Reloaded
+
 __all__ = [
     "FurtherPorts",
+    "IAsksToReload",
     "IDrainable",
     "IFactoryMaker",
     "IHasHealth",
@@ -146,4 +149,21 @@ class IReloadable(Interface):
 
         :param options: all of them, validated; only those in ``changed`` are to be read.
         :param changed: the names of the reloadable ones that differ from those in force, or none.
+        """
+
+
+class IAsksToReload(Interface):
+    """
+    A factory whose protocol has a word for reading the settings again, as IRC has ``REHASH``.
+
+    The core hands it the way to ask when the service is made. Where nobody does, in a worker or behind
+    the front door, the settings are not this factory's alone, and there is only the signal.
+    """
+
+    def offer_reload(reload: Callable[[], Reloaded]) -> None:
+        """
+        Be told how to ask; called once, before anything starts.
+
+        :param reload: reads the settings again and applies them, as SIGHUP has it done, and says what came of
+            it; to be called while the service runs. It may call `IReloadable.reload` before it returns.
         """

@@ -41,12 +41,14 @@ __all__ = [
     "MAX_BUCKETS",
     "MAX_BUFFERED",
     "RESERVED_DESCRIPTORS",
+    "Address",
     "Admission",
     "Buckets",
     "Host",
     "Limits",
     "Network",
     "Reason",
+    "address_of",
     "descriptor_limit",
     "host_of",
     "is_among",
@@ -82,6 +84,7 @@ class Reason(Enum):
     RATE = "their host opens them faster than --connection-rate permits"
     PROXY = "they did not begin with a valid PROXY header, as those of --proxy-from must"
     SERVICE = "the service took no more"
+    BANNED = "the service bans them"
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,12 @@ class Limits:
         )
 
 
-def _parsed(text: object) -> Address | None:
+def address_of(text: object) -> Address | None:
+    """
+    Read an address. An IPv4 one in the clothes of IPv6 is an IPv4 one.
+
+    :param text: the address as text, with the name of its interface or not; anything else is none.
+    """
     if not isinstance(text, str):
         return None
     try:
@@ -157,7 +165,7 @@ def host_of(text: object) -> Host | None:
 
     :param text: the address as text; anything else belongs to none.
     """
-    return _host(_parsed(text))
+    return _host(address_of(text))
 
 
 def is_among(text: object, places: Iterable[Network | str]) -> bool:
@@ -167,7 +175,7 @@ def is_among(text: object, places: Iterable[Network | str]) -> bool:
     :param text: its address as text, or anything else if it has none.
     :param places: the networks; the word ``unix`` is where those without an address are.
     """
-    address = _parsed(text)
+    address = address_of(text)
     return any(
         address is None if isinstance(place, str) else address is not None and address in place
         for place in places
@@ -257,7 +265,7 @@ class Admission:
         :return: why not; None if it is let in.
         """
         limits = self.limits
-        address = _parsed(text)
+        address = address_of(text)
         if address is not None and not self._permitted(address):
             return Reason.DENIED
         if self.open >= (self.capacity or self.open + 1):

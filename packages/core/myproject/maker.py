@@ -9,7 +9,7 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from myproject.interfaces import IFactoryMaker
+from myproject.interfaces import IAsksToReload, IFactoryMaker
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -104,7 +104,11 @@ class FactoryServiceMaker:
         except CannotStart as refusal:
             refusal.report()
             raise
-        ReloadService(options, service.reload, service.notify).setServiceParent(service)
+        reloads = ReloadService(options, service.reload, service.notify)
+        reloads.setServiceParent(service)
+        asker = cast("IAsksToReload | None", IAsksToReload(service.factory, None))
+        if asker is not None:
+            asker.offer_reload(reloads.reload)
         attach(service, logging, access=options.access_log)
         return service
 

@@ -16,6 +16,9 @@ Certificates are read again in any case: their files may have changed while thei
 The sources are the command line as it was given, the environment, and the configuration file as it
 is now. Relative paths mean what they meant at the start, from whatever folder the process runs since.
 
+A factory that provides :class:`~myproject.interfaces.IAsksToReload` may ask for a reload as well, in the
+words of its own protocol, and is told in a :class:`Reloaded` what came of it.
+
 A process has one handler for a signal, and may have several services of ours (one that hosts
 others, a ``.tac`` file with two): each handler calls the one that was there before it. Python runs
 handlers between any two instructions, so all that one does is to ask the reactor for a turn.
@@ -27,6 +30,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +46,27 @@ if TYPE_CHECKING:
     from myproject.notify import NotifyService
     from myproject.options import Options
 
-__all__ = ["ReloadService", "read_again"]
+__all__ = ["ReloadService", "Reloaded", "read_again"]
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """
+    What came of a reload; true if the settings that were read are in force.
+
+    :param mistake: one line that says why they are not; empty if they are.
+    :param changed: the names of the settings that changed.
+    :param waiting: the names of those that would have, and need a restart for it.
+    :param file: the configuration file that was read, if there is one.
+    """
+
+    mistake: str = ""
+    changed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+    file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return not self.mistake
 
 
 def read_again(options: Options, folder: Path) -> Options:
@@ -134,11 +158,11 @@ class ReloadService(Service):
         if self.running and (self.parent is None or self.parent.running):
             self.reload()
 
-    def reload(self) -> bool:
+    def reload(self) -> Reloaded:
         """
         Read the settings again, and apply what can be applied.
 
-        :return: whether there was no mistake; what there was is logged.
+        :return: what came of it, which is logged as well.
         """
         if self._notify is not None:
             self._notify.reloading()
@@ -147,7 +171,7 @@ class ReloadService(Service):
         except Exception:
             # A bug, or a subclass's: what runs is to run on.
             self._log.failure("{name}: the reload failed", name=self.options.tapname)
-            done = False
+            done = self._refused("it failed; the log says how")
         finally:
             if self._notify is not None:
                 self._notify.ready()
@@ -158,7 +182,10 @@ class ReloadService(Service):
             self.refused += 1
         return done
 
-    def _reload(self) -> bool:
+    def _refused(self, mistake: str) -> Reloaded:
+        return Reloaded(mistake, file=self.options.config)
+
+    def _reload(self) -> Reloaded:
         try:
             again = read_again(self.options, self._folder)
         except SettingError as mistake:
@@ -177,31 +204,33 @@ class ReloadService(Service):
             if setting.reloadable and again[key] != self._running[key]
         )
         if not self._apply(again, live):
-            return False
+            return self._refused("what was read cannot be used; the log says why")
         self.options = again
         self._running.update({key: again[key] for key in live})
-        self._tell(live, fixed)
-        return True
+        done = Reloaded("", tuple(sorted(live)), tuple(sorted(fixed)), again.config)
+        self._tell(done)
+        return done
 
-    def _tell(self, live: frozenset[str], fixed: list[str]) -> None:
+    def _tell(self, done: Reloaded) -> None:
         """Say what has changed, and what has not."""
         name = self.options.tapname
+        changed = ", ".join(done.changed)
         self._log.info(
             "{name}: reloaded; {changed}",
             name=name,
-            changed=f"changed: {', '.join(sorted(live))}" if live else "no setting has changed",
+            changed=f"changed: {changed}" if changed else "no setting has changed",
         )
-        if fixed:
+        if done.waiting:
             self._log.warn(
                 "{name}: not changed, as that needs a restart: {fixed}",
                 name=name,
-                fixed=", ".join(sorted(fixed)),
+                fixed=", ".join(done.waiting),
             )
 
-    def _keep(self, mistake: str) -> bool:
+    def _keep(self, mistake: str) -> Reloaded:
         self._log.error(
             "{name}: the settings that were read before remain in force: {mistake}",
             name=self.options.tapname,
             mistake=mistake,
         )
-        return False
+        return self._refused(mistake)

@@ -20,7 +20,7 @@ from myproject.logs import Journal, Logging
 from myproject.maker import FactoryServiceMaker
 from myproject.notify import NotifyService
 from myproject.relay import Relay
-from myproject.reload import ReloadService, read_again
+from myproject.reload import Reloaded, ReloadService, read_again
 from myproject.sharing import Inherited, bound_services
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class _Reload(ReloadService):
     def stopService(self) -> None:
         Service.stopService(self)
 
-    def _tell(self, live: frozenset[str], fixed: list[str]) -> None:
+    def _tell(self, done: Reloaded) -> None:
         pass
 
 
@@ -163,7 +163,7 @@ class Worker:
 
     def _do(self, kind: str) -> object:
         if kind == "reload":
-            return self.reloads.reload()
+            return bool(self.reloads.reload())
         if kind == "metrics":
             return self._measure()
         if kind == "hurry":
