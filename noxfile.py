@@ -205,6 +205,13 @@ def irctest(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def kills(session: nox.Session) -> None:
+    """Kill the chat server twenty times under load: no message is lost, and none is there twice."""
+    session.install(".", *group("test"))
+    trial(session, "tests.chat.test_server_kill.KillTests", MYPROJECT_KILLS="20")
+
+
+@nox.session(python=NEWEST)
 def help_cost(session: nox.Session) -> None:
     """What `twistd --help` costs more with the project installed than without."""
     session.install(".")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -119,6 +121,26 @@ class FileTests(SynchronousTestCase):
         database.close()
         self.assertRaises(sqlite3.Error, database.backup, copy)
         self.assertFalse(Path(copy).exists())
+
+    def test_a_copy_is_made_where_there_are_no_links_and_overwrites_nothing(self) -> None:
+        database = Database(self.mktemp())
+        self.addCleanup(database.close)
+        copy = Path(self.mktemp())
+
+        def refused(*_: object) -> NoReturn:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        links = self.patch(os, "link", refused)
+        database.backup(str(copy))
+        links.restore()
+        self.assertEqual(copy.stat().st_mode & 0o777, 0o600)
+        before = copy.read_bytes()
+        self.assertRaises(FileExistsError, database.backup, str(copy))
+        # Nor one that comes while it is being made.
+        self.patch(Path, "exists", lambda _: False)
+        self.assertRaises(FileExistsError, database.backup, str(copy))
+        self.assertEqual(before, copy.read_bytes())
+        self.assertEqual([copy], list(copy.parent.glob(f"{copy.name}*")))
 
     def test_a_row_that_points_nowhere_is_found(self) -> None:
         path = self.mktemp()

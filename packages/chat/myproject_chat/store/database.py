@@ -13,9 +13,11 @@ Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pra
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,7 @@ from typing import Final
 from myproject_chat.store.history import History
 from myproject_chat.store.records import Loaded
 from myproject_chat.store.rows import Statement, load
-from myproject_chat.store.schema import differences, is_current, migrate
+from myproject_chat.store.schema import differences, is_current, is_empty, migrate
 
 __all__ = ["MEMORY", "Database", "InUseError"]
 
@@ -83,6 +85,8 @@ class Database:
             )
             execute = self._connection.execute
             if not is_current(self._connection):
+                if not exclusive and is_empty(self._connection):
+                    raise sqlite3.DatabaseError("there is nothing in it")
                 with contextlib.nullcontext() if exclusive else _locked(path):
                     execute("PRAGMA journal_mode = WAL")
                     migrate(self._connection)
@@ -125,18 +129,27 @@ class Database:
         """
         Copy the file as it is at one moment, whoever writes meanwhile.
 
+        The copy has its name once it is whole and on the disk: what a copying that was cut short leaves has
+        another, which begins with that.
+
         :param path: the copy, which is not there yet.
         :raises FileExistsError: it is.
         :raises OSError: it cannot be made.
         :raises sqlite3.Error: it cannot be written, and is not there.
         """
-        _make(path, os.O_CREAT | os.O_EXCL)
+        # SQLite syncs what it writes; the name is ours to see to.
+        made = Path(path)
+        if made.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        descriptor, name = tempfile.mkstemp(prefix=f"{made.name}.", dir=made.parent)
+        os.close(descriptor)
         try:
-            with contextlib.closing(sqlite3.connect(path)) as copy:
+            with contextlib.closing(sqlite3.connect(name)) as copy:
                 self._connection.backup(copy)
-        except BaseException:
-            Path(path).unlink()
-            raise
+            _give_name(name, path)
+            _sync(made.parent)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     def check(self) -> list[str]:
         """Look for damage; gives back what is wrong, nothing if all is well."""
@@ -215,6 +228,25 @@ class Database:
 
 def _make(path: str, how: int) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | how, 0o600))
+
+
+def _give_name(name: str, path: str) -> None:
+    try:
+        # Unlike a rename, this overwrites nothing that has come meanwhile.
+        os.link(name, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Not every file system has links: a USB stick's has none.
+        Path(name).rename(path)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

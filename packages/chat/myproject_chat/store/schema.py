@@ -28,6 +28,7 @@ __all__ = [
     "NewerVersionError",
     "differences",
     "is_current",
+    "is_empty",
     "migrate",
 ]
 
@@ -161,12 +162,17 @@ def is_current(connection: sqlite3.Connection) -> bool:
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
+    if application != APPLICATION_ID and not is_empty(connection):
         raise sqlite3.DatabaseError("it is another program's database")
     if version > VERSION:
         raise NewerVersionError(version)
     return bool(version == VERSION)
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Tell whether there is nothing in a file, as in one that was only just made."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
