@@ -18,7 +18,7 @@ from typing import Final
 from unittest import TestCase
 
 from myproject_chat.wire import Message, parse
-from tests.support import PATIENCE, Running, connect, start
+from tests.support import PATIENCE, Running, connect, exchange, free_port, start
 
 __all__ = ["CHANNELS", "Place", "Speaker", "numbers", "talk"]
 
@@ -35,6 +35,7 @@ _CAPABILITIES: Final = (
 _SETTINGS: Final = """
 [myproject-chat]
 port = ["tcp:{port}:interface=127.0.0.1"]
+metrics = ["{metrics}"]
 state = "chat.sqlite"
 [myproject-chat.history]
 messages = 1000000
@@ -55,23 +56,28 @@ class Place:
 
     :param case: the test.
     :param folder: the folder; it is made.
-    :param port: a port that is free.
 
     :ivar state: the state file.
     """
 
-    def __init__(self, case: TestCase, folder: Path, port: int) -> None:
+    def __init__(self, case: TestCase, folder: Path) -> None:
         folder.mkdir()
-        (folder / "chat.toml").write_text(_SETTINGS.format(port=port))
         self._case = case
         self._folder = folder
-        self._port = port
+        self._port, self._metrics = free_port(), free_port()
+        settings = _SETTINGS.format(port=self._port, metrics=self._metrics)
+        (folder / "chat.toml").write_text(settings)
         self.state = folder / "chat.sqlite"
 
     def start(self) -> Running:
         """Start the server."""
         words = ("-n", "--pidfile=", "myproject-chat", "--config", "chat.toml")
         return start(self._case, *words, cwd=self._folder).wait_for_port(self._port)
+
+    def readiness(self) -> str:
+        """What ``/readyz`` says."""
+        answer = exchange(self._metrics, b"GET /readyz HTTP/1.0\r\n\r\n")
+        return answer.partition(b"\r\n\r\n")[2].decode().strip()
 
     def speakers(self, names: Iterable[str]) -> list[Speaker]:
         """Make people, and the channels and accounts that they need, of which there are none yet."""
@@ -158,6 +164,11 @@ class Speaker:
         *lines, self._rest = (self._rest + data).split(b"\r\n")
         return [parse(line) for line in lines] if data else None
 
+    def send(self, line: str) -> None:
+        """Send a line."""
+        self._socket.settimeout(PATIENCE)
+        self._socket.sendall(f"{line}\r\n".encode())
+
     def ask(self, line: str, *ends: str) -> list[Message]:
         """
         Send a line and read until an answer has come.
@@ -166,8 +177,7 @@ class Speaker:
         :param ends: the commands that an answer ends with.
         :return: what came.
         """
-        self._socket.settimeout(PATIENCE)
-        self._socket.sendall(f"{line}\r\n".encode())
+        self.send(line)
         came: list[Message] = []
         while not any(message.command.decode() in ends for message in came):
             more = self._read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from myproject_chat import history
 from myproject_chat.configuration import History
 from myproject_chat.store import MEMORY, Database, Store
+from myproject_chat.store import database as database_module
 from myproject_chat.store.history import History as HistoryOfFile
 from myproject_chat.store.records import Account
 from tests.chat.harness import Chat, Client, at_once
@@ -32,9 +35,9 @@ def without_tags(lines: list[str]) -> list[str]:
 class HistoryCase(SynchronousTestCase):
     """A chat with a store in memory, whose writes happen when the turn ends."""
 
-    def chat(self, **settings: Any) -> Chat:
+    def chat(self, path: str = MEMORY, **settings: Any) -> Chat:
         def database() -> Database:
-            self.database = Database(MEMORY)
+            self.database = Database(path)
             self.addCleanup(self.database.close)
             return self.database
 
@@ -239,6 +242,56 @@ class SafetyTests(HistoryCase):
         self.store._journal.healthy = True
         al.type("PRIVMSG #a :two")
         self.assertEqual(1, len(bo.read()))
+
+    def test_while_the_disk_is_full_nothing_is_said_and_nothing_is_lost(self) -> None:
+        chat = self.chat(path=self.mktemp())
+        al, bo = self.member(chat, "al", "#a"), self.member(chat, "bo", "#a")
+        chat.hush(al)
+        log = capture(self)
+        # What it is called on a disk is of no matter to SQLite.
+        execute = self.database._connection.execute
+        (pages,) = execute("PRAGMA page_count").fetchone()
+        execute(f"PRAGMA max_page_count = {pages + 5}")
+        text = "x" * 400
+        echoed = heard = 0
+        while self.store.healthy:
+            echoed += len(al.type(f"PRIVMSG #a :{text}"))
+            heard += len(bo.read())
+            self.assertLess(echoed, 1000)
+        # The last was heard before it was known; its echo waits.
+        self.assertEqual(echoed + 1, heard)
+        self.assertEqual([], al.type("PING x"))
+        (line,) = without_tags(bo.type("PRIVMSG #a :no"))
+        self.assertIn("FAIL PRIVMSG TEMPORARILY_UNAVAILABLE #a :", line)
+        self.assertEqual(echoed, len(self.texts(bo, "CHATHISTORY LATEST #a * 999")))
+        chat.wait(5)
+        execute(f"PRAGMA max_page_count = {pages + 500}")
+        chat.wait(2)
+        self.assertEqual(["PRIVMSG", "PONG"], [one.split(" ")[2] for one in al.read()])
+        self.assertEqual(1, len(bo.type("PRIVMSG #a :yes")))
+        self.assertEqual(echoed + 2, len(self.texts(bo, "CHATHISTORY LATEST #a * 999")))
+        self.assertEqual(
+            [
+                "the store cannot be written to: database or disk is full; trying again every 1 s",
+                "the store can be written to again",
+            ],
+            [formatEvent(event) for event in log],
+        )
+
+    def test_a_file_that_another_program_holds_can_be_read(self) -> None:
+        self.patch(database_module, "_BUSY", 0.0)
+        path = self.mktemp()
+        chat = self.chat(path=path)
+        al = self.member(chat, "al", "#a")
+        al.type("PRIVMSG #a :one")
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            self.assertEqual([], al.type("PRIVMSG #a :two"))
+            self.assertFalse(self.store.healthy)
+            bo = self.member(chat, "bo", "#a")
+            self.assertEqual(["PRIVMSG #a :one"], self.texts(bo, "CHATHISTORY LATEST #a * 9"))
+        chat.wait(2)
+        self.assertEqual(2, len(self.texts(bo, "CHATHISTORY LATEST #a * 9")))
 
     def test_while_the_file_cannot_be_read_that_is_said_and_logged_once(self) -> None:
         chat = self.chat()

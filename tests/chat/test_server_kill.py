@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.store import Database
 from tests.chat.speakers import Place, Speaker, numbers, talk
-from tests.support import free_port, run
+from tests.support import run, wait_until
 
 KILLS = int(os.environ.get("MYPROJECT_KILLS", "3"))
 
@@ -30,7 +31,7 @@ class LoadCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
-        self.place = Place(self, self.folder, free_port())
+        self.place = Place(self, self.folder)
         self.server = self.place.start()
         self.speakers = self.place.speakers(["al", "bo", "cy"])
 
@@ -75,6 +76,29 @@ class KillTests(LoadCase):
         texts = [(one["msgid"], one["text"]) for one in exported if one["command"] == "PRIVMSG"]
         self.assertEqual(sorted(kept.items()), sorted(texts))
         self.assertIn("is sound", self.ask("check"))
+
+
+class FullDiskTests(LoadCase):
+    """A disk that takes no more, and does again."""
+
+    def test_nothing_is_lost_and_whoever_watches_is_told(self) -> None:
+        al, bo, _ = self.speakers
+        for one in (al, bo):
+            one.come()
+        self.assertEqual("ready", self.place.readiness())
+        # As little as a log needs; the state's has more.
+        least, most = 2**15, resource.RLIM_INFINITY
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (least, most))
+        al.send("PRIVMSG #a :al #a 1")
+        wait_until(lambda: self.place.readiness() == "failing", what="the disk is full")
+        self.assertIn(b"TEMPORARILY_UNAVAILABLE", bo.ask("PRIVMSG #a :no", "FAIL")[-1].params)
+        resource.prlimit(self.server.pid, resource.RLIMIT_FSIZE, (most, most))
+        self.assertEqual(b"al #a 1", al.ask("PING x", "PONG")[-2].params[-1])
+        self.assertEqual("ready", self.place.readiness())
+        bo.ask("PRIVMSG #a :bo #a 1", "PRIVMSG")
+        self.assertEqual(["al #a 1", "bo #a 1"], [text for _, text in bo.history("#a")])
+        self.assertEqual(1, self.server.log.count("the store cannot be written to"))
+        self.assertEqual(1, self.server.log.count("the store can be written to again"))
 
 
 class AdministrationTests(LoadCase):
