@@ -135,6 +135,26 @@ class RegisterTests(SynchronousTestCase):
         self.assertIn("ALREADY_AUTHENTICATED", client.type("REGISTER * * :another one")[0])
         self.assertIn("INVALID_CODE", client.type("VERIFY bo 1")[0])
 
+    def test_a_nick_that_is_somebodys_is_no_account_for_the_taking(self) -> None:
+        chat = Chat()
+        chat.join("root")
+        client = chat.connect()
+        self.assertEqual(["433"], client.codes("NICK root"))
+        refused = [":irc.example FAIL REGISTER ACCOUNT_EXISTS root :Somebody else has that nick"]
+        self.assertEqual(refused, client.type(f"REGISTER * * :{_SECRET}"))
+        late = chat.connect()
+        late.type("NICK late")
+        chat.join("late")
+        self.assertEqual(["433"], late.codes("USER u 0 * :U"))
+        self.assertIn("ACCOUNT_EXISTS late", late.type(f"REGISTER * * :{_SECRET}")[0])
+        self.assertIn("NEED_NICK", chat.connect().type(f"REGISTER * * :{_SECRET}")[0])
+
+    def test_nobody_is_called_as_a_service(self) -> None:
+        chat = Chat(accounts=replace_choices(nick_reservation="optional"))
+        for name in ("NickServ", "chanserv"):
+            line = chat.connect().type(f"REGISTER {name} * :{_SECRET}")[0]
+            self.assertIn(f"BAD_ACCOUNT_NAME {name} ", line)
+
     def test_before_connect_is_a_setting(self) -> None:
         chat = Chat(accounts=replace_choices(before_connect=False))
         client = chat.connect()

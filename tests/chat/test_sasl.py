@@ -112,7 +112,7 @@ class ChunkTests(SynchronousTestCase):
     def test_lines_without_end_are_not_kept(self) -> None:
         exchange = started(b"PLAIN")
         steps = [exchange.receive(b"A" * 400) for _ in range(1000)]
-        self.assertEqual([None] * 10 + [Failure(Reason.TOO_LONG)], steps[:11])
+        self.assertEqual([None] * 10 + [Failure(Reason.TOO_MUCH)], steps[:11])
         self.assertFalse(any(steps[11:]))
         self.assertEqual(b"", exchange._encoded)
 

@@ -69,7 +69,9 @@ class Reason(Enum):
     MALFORMED = 904, b"SASL authentication failed: the response is malformed"
     #: A wrong password and an unknown account, which nobody is to tell apart.
     REFUSED = 904, b"SASL authentication failed"
+    #: One parameter is over `CHUNK`: what 905 is for.
     TOO_LONG = 905, b"SASL message too long"
+    TOO_MUCH = 904, b"SASL authentication failed: the response is longer than any can be"
     ABORTED = 906, b"SASL authentication aborted"
 
     def __init__(self, numeric: int, text: bytes) -> None:
@@ -210,8 +212,10 @@ class Exchange:
             return Reason.ABORTED
         if self._asked is not None:  # it is not the client's turn
             return Reason.MALFORMED
-        if len(parameter) > CHUNK or len(self._encoded) + len(parameter) > MAX_RESPONSE:
+        if len(parameter) > CHUNK:
             return Reason.TOO_LONG
+        if len(self._encoded) + len(parameter) > MAX_RESPONSE:
+            return Reason.TOO_MUCH
         return None
 
     def checked(self, account: bytes | None) -> Step | None:

@@ -192,6 +192,7 @@ class Session:
     :ivar state: where it is in its life.
     :ivar user: who it is, while the state is REGISTERED.
     :ivar nick: the nick wished for before registration, or None.
+    :ivar refused: the nick wished for that is somebody else's, or None.
     :ivar user_name: the user name wished for, or None.
     :ivar real_name: the real name wished for.
     :ivar account: the account that it logged in to before registration, or None.
@@ -248,6 +249,7 @@ class Session:
         "nick",
         "passed",
         "real_name",
+        "refused",
         "secure",
         "server",
         "state",
@@ -276,6 +278,7 @@ class Session:
         self.state = State.UNREGISTERED
         self.user: User | None = None
         self.nick: bytes | None = None
+        self.refused: bytes | None = None
         self.user_name: bytes | None = None
         self.real_name = b""
         self.account: bytes | None = None

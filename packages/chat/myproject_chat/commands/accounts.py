@@ -12,7 +12,7 @@ from myproject_chat.accounts import Refused
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.identity import log_in
 from myproject_chat.names import fold
-from myproject_chat.services import CHANSERV, NICKSERV
+from myproject_chat.services import CHANSERV, NICKSERV, SERVICES
 from myproject_chat.session import State
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ ACCOUNTS = Table()
 async def register(session: Session, message: Message) -> None:
     """Register an account: its name (* for one's nick), a mail address or *, and a password."""
     name, email, password = message.params[:3]
-    nick = session.nick if session.user is None else session.user.nick
+    # Who wished for a nick that is somebody's is told that, not to wish for one.
+    nick = (session.nick or session.refused) if session.user is None else session.user.nick
     name = (nick or b"*") if name == b"*" else name
     try:
         _check_register(session, name, nick)
@@ -58,6 +59,8 @@ def _check_register(session: Session, name: bytes, nick: bytes | None) -> None:
     if choices.nick_reservation == "strict" and fold(name) != fold(nick or b""):
         text = b"An account is named as the nick: take that one first"
         raise Refused(b"ACCOUNT_NAME_MUST_BE_NICK", text)
+    if fold(name) in SERVICES:
+        raise Refused(b"BAD_ACCOUNT_NAME", b"That is a service's name")
     holder = session.server.network.user(name)
     if holder is not None and holder is not session.user:
         raise Refused(b"ACCOUNT_EXISTS", b"Somebody else has that nick")

@@ -75,9 +75,10 @@ def nick(session: Session, message: Message) -> None:
     elif not is_nick(wanted):
         session.reply(ERR_ERRONEUSNICKNAME, wanted)
     elif fold(wanted) in SERVICES or _is_taken(session, wanted):
+        session.refused = wanted
         session.reply(ERR_NICKNAMEINUSE, wanted)
     elif user is None:
-        session.nick = wanted
+        session.nick, session.refused = wanted, None
         finish(session)
     elif session.server.accounts.is_reserved(wanted, user.account):
         session.reply(ERR_NICKNAMEINUSE, wanted, text=_RESERVED)
@@ -155,7 +156,8 @@ def finish(session: Session) -> None:
         return
     reserved = session.server.accounts.is_reserved(session.nick, session.account)
     if holder is not None or reserved:
-        taken, session.nick = session.nick, None
+        taken = session.refused = session.nick
+        session.nick = None
         session.reply(ERR_NICKNAMEINUSE, taken, text=_RESERVED if holder is None else None)
         return
     user = User(
