@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,6 +76,17 @@ class TrimmerTests(SynchronousTestCase):
         self.trimmer.end()
         self.trimmer.end()
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_garbage_goes_first(self) -> None:
+        """What only the collector frees would keep its pages."""
+
+        class Cycle:
+            def __init__(self) -> None:
+                self.itself = self
+
+        cycle = weakref.ref(Cycle())
+        malloc_trim()
+        self.assertIsNone(cycle())
 
     def test_a_c_library_without_the_function_is_left_alone(self) -> None:
         malloc_trim()
