@@ -68,7 +68,7 @@ class SchemaTests(ConfigurationCase):
     def test_the_defaults_are_those_of_the_structures(self) -> None:
         found = Settings.of(self.read())
         state = str(Path.cwd() / "myproject-chat.sqlite")
-        self.assertEqual(Settings(state=state), found)
+        self.assertEqual(Settings(state=state, web_port=("8097",)), found)
 
     def test_settings_without_words_need_no_file(self) -> None:
         settings = Settings()
@@ -84,6 +84,7 @@ class SchemaTests(ConfigurationCase):
                 'password = "sesame"',
                 'state = ":memory:"',
                 'tls-port = "tcp:0"',
+                "web-port = 0",
                 "self-signed = true",
                 "[myproject-chat.limits]\nrecvq-lines = 99\nreal-name = 50",
                 "[myproject-chat.throttle]\nconnections = 3\nexempt = ['127.0.0.0/8', '::1']",
@@ -93,7 +94,7 @@ class SchemaTests(ConfigurationCase):
                 "[myproject-chat.channels]\ndefault-modes = 'nts'",
                 f"[myproject-chat.cloak]\nsecret = '{'s' * 32}'",
                 "[myproject-chat.sts]\nenabled = true\npreload = true",
-                "[myproject-chat.websocket]\nlisten = ['tcp:0']\norigins = ['https://a.example']",
+                "[myproject-chat.websocket]\norigins = ['https://a.example']\norigin-required = true",
                 f"[[myproject-chat.operator]]\nname = 'al'\npassword-hash = '{HASH}'",
                 f"[[myproject-chat.operator]]\nname = 'bo'\nfingerprint = '{'AB:' * 31}AB'",
                 f"[[myproject-chat.webirc]]\nname = 'web'\npassword-hash = '{HASH}'",
@@ -109,6 +110,7 @@ class SchemaTests(ConfigurationCase):
                 admin=(b"a", b"b"),
                 password=b"sesame",
                 state=":memory:",
+                web_port=("0",),
                 limits=Limits(recvq_lines=99, real_name=50),
                 throttle=Throttle(
                     connections=3, exempt=(Network.parse("127.0.0.0/8"), Network.parse("::1"))
@@ -119,7 +121,7 @@ class SchemaTests(ConfigurationCase):
                 channels=Channels(default_modes="nts"),
                 cloak=Cloak(secret="s" * 32),
                 sts=Sts(enabled=True, preload=True),
-                websocket=WebSocket(listen=("tcp:0",), origins=("https://a.example",)),
+                websocket=WebSocket(origins=("https://a.example",), origin_required=True),
                 operators=(
                     Operator(name="al", password_hash=HASH),
                     Operator(name="bo", fingerprint=Fingerprint(FINGERPRINT)),
@@ -223,10 +225,10 @@ class RefusalTests(ConfigurationCase):
             "[myproject-chat.accounts.hash]", "memory = 8", "lanes = 2",
         )  # fmt: skip
 
-    def test_where_nothing_can_listen(self) -> None:
+    def test_an_origin_is_no_url(self) -> None:
         self.refuse(
-            "myproject-chat.websocket.listen[0], from",
-            "[myproject-chat.websocket]", "listen = ['nonsense']",
+            "myproject-chat.websocket.origins[0], from",
+            "[myproject-chat.websocket]", "origins = ['https://a.example/page']",
         )  # fmt: skip
 
     def test_lines_that_cannot_be_sent(self) -> None:
@@ -312,15 +314,13 @@ class ReloadTests(ConfigurationCase):
             *lines,
             "[myproject-chat.limits]\nnick = 20\ntopic = 200",
             "[myproject-chat.cloak]\nenabled = false",
-            "[myproject-chat.websocket]\nlisten = ['tcp:0']",
         )
         self.assertTrue(service.reload())
         ((settings, changed),) = applied
         self.assertEqual(["limits", "motd"], changed)
         self.assertEqual((b"two", Limits(topic=200)), (settings.motd, settings.limits))
-        self.assertEqual(WebSocket(), settings.websocket)
         named = str(log[-1]["fixed"])
-        self.assertEqual("cloak, limits.nick, websocket.listen", named)
+        self.assertEqual("cloak, limits.nick", named)
 
     def test_a_mistake_changes_nothing(self) -> None:
         applied: list[object] = []

@@ -24,7 +24,8 @@ def options(**environ: str) -> Options:
 class OptionsTests(SynchronousTestCase):
     def test_the_defaults_are_those_of_the_server(self) -> None:
         self.assertEqual(("6667",), options().port)
-        expected = Settings(version=VERSION, state=str(Path.cwd() / "myproject-chat.sqlite"))
+        state = str(Path.cwd() / "myproject-chat.sqlite")
+        expected = Settings(version=VERSION, state=state, web_port=("8097",))
         self.assertEqual(expected, makeFactory(options()).server.settings)
 
     def test_every_setting_reaches_the_server(self) -> None:
@@ -46,6 +47,7 @@ class OptionsTests(SynchronousTestCase):
                 server_name=b"irc.test",
                 version=VERSION,
                 network_name=b"Net",
+                web_port=("8097",),
                 motd="é".encode(),
                 registration_timeout=7,
                 ping_interval=8,
@@ -55,6 +57,22 @@ class OptionsTests(SynchronousTestCase):
             ),
             made.server.settings,
         )
+
+    def test_who_names_a_port_names_them_all(self) -> None:
+        """Without any, there is IRC and the page; with one, what was named and no more."""
+        self.assertEqual((("6667",), ("8097",)), (options().port, options().web_port))
+        self.assertEqual((), options(PORT="6667").web_port)
+        self.assertEqual((), options(WEB_PORT="").web_port)
+        self.assertEqual(("1", "2"), options(WEB_PORT="1 2").web_port)
+
+    def test_without_a_web_port_nothing_for_it_is_imported(self) -> None:
+        code = (
+            "import sys; from myproject_chat.tap import Options, makeFactory;"
+            " o = Options({'MYPROJECT_CHAT_PORT': '1'}); o.resolve();"
+            " assert list(makeFactory(o).further_ports()) == [];"
+            " sys.exit(bool({'h11', 'wsproto', 'myproject_chat.web'} & set(sys.modules)))"
+        )
+        self.assertEqual(0, run([executable, "-c", code], check=False).returncode)
 
     def test_names_that_would_break_every_line_are_refused(self) -> None:
         for bad in ("nodot", "a b.c", ":a.b", "é.b", ".", "a." + "b" * 62, ""):

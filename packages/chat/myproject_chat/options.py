@@ -6,7 +6,8 @@ import os
 from typing import Final
 
 import myproject
-from myproject import Setting, integer, path, ports, seconds, strings, text
+from myproject import Setting, integer, path, ports, seconds, strings, text, tls_ports
+from myproject.options import DEFAULT
 from myproject.settings import Kind, reloadable
 from myproject.structures import structure, structures
 from myproject_chat import configuration
@@ -15,6 +16,12 @@ from myproject_chat.settings import Settings
 __all__ = ["Options"]
 
 _DEFAULTS = Settings()
+
+# Where Ergo's example file has its WebSocket.
+_WEB_PORT: Final = "8097"
+
+# Who names one of these names all that there are to be.
+_PORTS: Final = ("port", "tls-port", "web-port", "web-tls-port")
 
 _MEMORY: Final = ":memory:"
 
@@ -41,6 +48,15 @@ class Options(myproject.Options):
     one_process = "its users and channels are in that process's memory"
 
     port = ports(6667)
+    web_port = ports(
+        None,
+        help="Where to serve the chat's page, and IRC over WebSocket: as for --port, and beside it; may be"
+        f" repeated. {_WEB_PORT} if no port at all is named.",
+        short="",
+    )
+    web_tls_port = tls_ports(
+        help="The same with TLS (https and wss), with the certificate of --tls-port; may be repeated."
+    )
     server_name = text(
         _DEFAULTS.server_name.decode(), help="The server's name, a word with a dot in it."
     )
@@ -208,24 +224,14 @@ class Options(myproject.Options):
         self.sources["motd"] = str(self.motd_file)
 
     def _check_together(self) -> None:
-        # Imported here: it brings Twisted's endpoints, of which --help has no need.
-        from myproject.listening import check_description
-
+        if all(self.sources[name] == DEFAULT for name in _PORTS):
+            self["web-port"] = (_WEB_PORT,)
         if self.sts.enabled and not self.tls_port:
             self.refuse(
                 "sts",
                 "clients would be sent to a TLS port that is not there",
                 "give --tls-port, or set enabled to false",
             )
-        for index, description in enumerate(self.websocket.listen):
-            try:
-                check_description(description)
-            except ValueError as error:
-                self.refuse(
-                    f"websocket.listen[{index}]",
-                    f"{description!r}: {error}",
-                    "give an endpoint description such as tcp:8097:interface=127.0.0.1",
-                )
         self._check_names("operator", [one.name for one in self.operator])
         self._check_names("webirc", [one.name for one in self.webirc])
 

@@ -25,9 +25,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myproject.interfaces import (
+    FurtherPorts,
     IDrainable,
     IHasHealth,
     IHasMetrics,
+    IHasPorts,
     IHasServices,
     IReloadable,
 )
@@ -70,19 +72,22 @@ class ChatProtocol(Protocol):
         # A line is a write of its own: with Nagle's algorithm it would wait for a delayed ACK.
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-        here = self.transport.getHost()
-        host, port = getattr(here, "host", None), getattr(here, "port", None)
-        reached = (host, port) if isinstance(host, str) and isinstance(port, int) else None
         factory = cast("ChatFactory", self.factory)
-        address = getattr(self.transport.getPeer(), "host", None)
-        self.session = factory.server.connect(
-            self,
-            str(address or "localhost"),
-            reached,
-            secure=bool(INegotiated.providedBy(self.transport)),
-        )
+        address, secure = self._peer()
+        self.session = factory.server.connect(self, address, self._reached(), secure=secure)
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         factory.watch()
+
+    def _peer(self) -> tuple[str, bool]:
+        """Say whose connection it is, and whether nobody on the way can read along."""
+        address = getattr(self.transport.getPeer(), "host", None)
+        return str(address or "localhost"), bool(INegotiated.providedBy(self.transport))
+
+    def _reached(self) -> tuple[str, int] | None:
+        """Say where an IRC client would connect to."""
+        here = self.transport.getHost()
+        host, port = getattr(here, "host", None), getattr(here, "port", None)
+        return (host, port) if isinstance(host, str) and isinstance(port, int) else None
 
     def handshakeCompleted(self) -> None:
         """Over TLS: note who the client has proved to be. No byte of its has been read before."""
@@ -108,7 +113,7 @@ class ChatProtocol(Protocol):
         All sessions of the server end with this one, so that nobody is told of everybody's leaving: a
         channel of a thousand would be sent half a million lines.
         """
-        cast("ChatFactory", self.factory).server.shut_down(_FAREWELL)
+        cast("ChatFactory", self.factory).end()
 
     # session.Link
 
@@ -148,7 +153,7 @@ class ChatProtocol(Protocol):
         """The connection is gone; `connectionLost` follows and says so to the session."""
 
 
-@implementer(IHasHealth, IHasMetrics, IHasServices, IReloadable)
+@implementer(IHasHealth, IHasMetrics, IHasPorts, IHasServices, IReloadable)
 class ChatFactory(Factory):
     """
     An IRC server: one `Server`, and a `ChatProtocol` for each connection.
@@ -160,6 +165,7 @@ class ChatFactory(Factory):
         not given.
 
     :ivar server: the server.
+    :ivar ending: whether everybody has been told goodbye.
     """
 
     noisy = False
@@ -180,6 +186,7 @@ class ChatFactory(Factory):
             Cost(cost.time, cost.memory, cost.lanes, cost.iterations),
             run_in_thread or self._run_in_thread,
         )
+        self.ending = False
         self._wall = wall
         self._clock = clock
         self._flush: IDelayedCall | None = None
@@ -272,11 +279,28 @@ class ChatFactory(Factory):
             )
         dismiss(self.server)
 
+    def further_ports(self) -> list[FurtherPorts]:
+        """The web port, if there is to be one: the page, and IRC over WebSocket."""
+        settings = self.server.settings
+        if not (settings.web_port or settings.web_tls_port):
+            # Whoever has none is spared the import of h11 and wsproto.
+            return []
+        from myproject_chat.web import WebFactory
+
+        web = WebFactory(self)
+        plain, tls = settings.web_port, settings.web_tls_port
+        return [FurtherPorts(web, "web-port", plain, "web-tls-port", tls)]
+
     def stopFactory(self) -> None:
         """Say goodbye to everybody: the last port has closed. Nothing here waits for it to arrive."""
-        self.server.shut_down(_FAREWELL)
+        self.end()
         self.server.flush()
         self._passwords.stop()
+
+    def end(self) -> None:
+        """Say goodbye to everybody."""
+        self.ending = True
+        self.server.shut_down(_FAREWELL)
 
     def _wake(self) -> None:
         if self._flush is None:

@@ -38,6 +38,8 @@ class Settings:
     :ivar description: what the server is, UTF-8; WHOIS and INFO show it.
     :ivar motd: the message of the day, UTF-8, any number of lines; empty for none.
     :ivar admin: up to three lines that ADMIN answers with, UTF-8.
+    :ivar web_port: where the page and IRC over WebSocket are.
+    :ivar web_tls_port: the same with TLS.
     :ivar password: what PASS has to give before a client may register; empty for nothing.
     :ivar state: the path of the SQLite file, or ``:memory:``.
     :ivar greeting_delay: seconds of silence after which a new connection is told what this is.
@@ -65,6 +67,8 @@ class Settings:
     description: bytes = b"an IRC server"
     motd: bytes = b""
     admin: tuple[bytes, ...] = ()
+    web_port: tuple[str, ...] = ()
+    web_tls_port: tuple[str, ...] = ()
     password: bytes = b""
     state: str = ":memory:"
     # irssi and WeeChat send CAP within milliseconds; a person looks at an empty screen this long.
@@ -104,6 +108,8 @@ class Settings:
             description=_utf8(options["description"]),
             motd=_utf8(options["motd"]),
             admin=tuple(map(_utf8, options["admin"])),
+            web_port=options["web-port"],
+            web_tls_port=options["web-tls-port"],
             password=_utf8(options["password"]),
             state=options["state"],
             registration_timeout=options["registration-timeout"],

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from myproject_chat.configuration.fields import Table, about, number
+from myproject_chat.configuration.fields import Network, Table, about, number
 
 __all__ = ["Sts", "WebSocket"]
 
@@ -41,29 +41,34 @@ class Sts(Table, frozen=True):
 class WebSocket(Table, frozen=True):
     """IRC over WebSocket, for clients in the browser."""
 
-    listen: Annotated[
-        tuple[str, ...],
-        about(
-            "Where to listen for it. None by default: a browser wants TLS, which needs a"
-            " certificate.",
-            restart=True,
-            form="an array of endpoint descriptions such as tcp:8097:interface=127.0.0.1",
-        ),
-    ] = ()
     origins: Annotated[
         tuple[
             Annotated[
                 str,
                 Meta(
-                    pattern=r"^https?://[^/\s]+\Z",
-                    extra={"form": "an origin such as https://chat.example.org"},
+                    pattern=r"^(https?://[^/\s]+|\*)\Z",
+                    extra={"form": "an origin such as https://chat.example.org, or *"},
                 ),
             ],
             ...,
         ],
         about(
-            "The pages that may connect; empty for any. There are no cookies here that a foreign"
-            " page could abuse. A client that names none is no browser, and is let in."
+            "The pages that may connect beside the one that the server itself serves; * for any. A page of"
+            " anyone's could else have its readers' browsers connect, from inside their networks."
+        ),
+    ] = ()
+    origin_required: Annotated[
+        bool,
+        about(
+            "Whether clients that name no origin are refused: off, as those are programs, which could"
+            " name any."
+        ),
+    ] = False
+    forwarded_from: Annotated[
+        tuple[Network, ...],
+        about(
+            "Web servers that pass connections on, whose Forwarded or X-Forwarded-For says whose they are."
+            " None by default: anyone can write such a line."
         ),
     ] = ()
     message_size: Annotated[
