@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.store import Loaded
+from myproject_chat.store.records import Metadata
 from tests.chat.harness import CHEAP, Chat, Client
 
 _SECRET = "correct horse"
@@ -18,10 +19,10 @@ def plain(account: str, password: str = _SECRET) -> str:
     return b64encode(f"\0{account}\0{password}".encode()).decode()
 
 
-def registered(chat: Chat, nick: str = "al") -> Client:
+def registered(chat: Chat, nick: str = "al", password: str = _SECRET) -> Client:
     """A client with an account of its nick."""
     client = chat.join(nick)
-    lines = client.type(f"REGISTER * * :{_SECRET}")
+    lines = client.type(f"REGISTER * * :{password}")
     assert f":irc.example REGISTER SUCCESS {nick} :Account registered" in lines, lines
     return client
 
@@ -46,7 +47,11 @@ class Notebook:
     def __init__(self) -> None:
         self.accounts: dict[bytes, Any] = {}
         self.channels: dict[bytes, Any] = {}
+        self.metadata: dict[tuple[bytes, bytes], Metadata] = {}
         self.secrets: dict[str, bytes] = {}
+
+    def forget(self, subject: bytes) -> None:
+        self.metadata = {key: one for key, one in self.metadata.items() if key[0] != subject}
 
     def put_account(self, account: Any, /) -> int:
         self.accounts[account.name.lower()] = account
@@ -54,6 +59,7 @@ class Notebook:
 
     def delete_account(self, name: bytes, /) -> int:
         del self.accounts[name.lower()]
+        self.forget(name.lower())
         return 0
 
     def put_channel(self, channel: Any, /) -> int:
@@ -62,6 +68,15 @@ class Notebook:
 
     def delete_channel(self, name: bytes, /) -> int:
         del self.channels[name.lower()]
+        self.forget(name.lower())
+        return 0
+
+    def put_metadata(self, metadata: Metadata, /) -> int:
+        self.metadata[metadata.subject, metadata.key] = metadata
+        return 0
+
+    def delete_metadata(self, subject: bytes, key: bytes, /) -> int:
+        self.metadata.pop((subject, key), None)
         return 0
 
     def put_secret(self, name: str, value: bytes, /) -> int:
@@ -72,10 +87,14 @@ class Notebook:
         """A server that starts with what was written."""
         chat = Chat(**settings)
         loaded = Loaded(
-            tuple(self.accounts.values()), tuple(self.channels.values()), secrets=self.secrets
+            tuple(self.accounts.values()),
+            tuple(self.channels.values()),
+            metadata=tuple(self.metadata.values()),
+            secrets=self.secrets,
         )
         chat.server.accounts.open(self, loaded)
         chat.server.kept.restore(loaded.channels)
+        chat.server.metadata.restore(loaded.metadata)
         return chat
 
 

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat.accounts import Unwritten
 from myproject_chat.commands import metadata
 from myproject_chat.configuration import Limits
+from myproject_chat.identity import set_account
+from myproject_chat.store.records import Metadata
 from tests.chat.harness import Chat, Client
 
 CAPS = "draft/metadata-3 batch"
@@ -168,14 +171,20 @@ class SettingTests(MetadataTestCase):
     def test_what_belongs_to_an_account_or_a_kept_channel_is_written_first(self) -> None:
         written: list[tuple[bytes, bytes, bytes | None]] = []
 
-        def keep(subject: bytes, key: bytes, value: bytes | None) -> int:
-            written.append((subject, key, value))
-            return len(written)
+        class Writer(Unwritten):
+            def put_metadata(self, metadata: Metadata, /) -> int:
+                written.append((metadata.subject, metadata.key, metadata.value))
+                return len(written)
 
-        self.chat.server.keep_metadata = keep
+            def delete_metadata(self, subject: bytes, key: bytes, /) -> int:
+                written.append((subject, key, None))
+                return len(written)
+
+        self.chat.server.accounts.store = Writer()
         network = self.chat.server.network
         self.assertEqual(1, len(self.al.type("METADATA * SET a :1")))
-        network.users[b"al"].account = b"Al"
+        set_account(self.chat.server, network.users[b"al"], b"Al")
+        del written[:]
         network.channels[b"#a"].kept = True
         self.assertEqual(
             [], self.al.type("METADATA * SET b :2", "METADATA #a SET c", "METADATA #a SET d :4")

@@ -27,7 +27,7 @@ from myproject_chat.throttle import Attempt, Busy, LoginThrottle, RegistrationTh
 if TYPE_CHECKING:
     from myproject_chat.configuration import Accounts as Choices
     from myproject_chat.settings import Settings
-    from myproject_chat.store.records import Loaded, RegisteredChannel
+    from myproject_chat.store.records import Loaded, Metadata, RegisteredChannel
 
 __all__ = ["ALWAYS_ON", "MULTICLIENT", "Accounts", "Hasher", "Keeper", "Refused", "Unwritten"]
 
@@ -71,6 +71,12 @@ class Keeper(Protocol):
     def delete_channel(self, name: bytes, /) -> int:
         """Delete a channel."""
 
+    def put_metadata(self, metadata: Metadata, /) -> int:
+        """Write what is said of an account or a channel."""
+
+    def delete_metadata(self, subject: bytes, key: bytes, /) -> int:
+        """Delete what was said."""
+
     def put_secret(self, name: str, value: bytes, /) -> int:
         """Write what this server alone knows."""
 
@@ -91,6 +97,14 @@ class Unwritten:
         return 0
 
     def delete_channel(self, _name: bytes, /) -> int:
+        """Delete nothing."""
+        return 0
+
+    def put_metadata(self, _metadata: Metadata, /) -> int:
+        """Write nothing."""
+        return 0
+
+    def delete_metadata(self, _subject: bytes, _key: bytes, /) -> int:
         """Delete nothing."""
         return 0
 

@@ -48,7 +48,8 @@ def set_account(server: Server, user: User, account: bytes | None) -> None:
     """
     if account == user.account:
         return
-    user.account = account
+    former, user.account = user.account, account
+    server.metadata.swap(user, former)
     server.network.changed.add(user)
     news = server.message(user, b"ACCOUNT", (account or b"*",))
     broadcast((user,), news, needs=ACCOUNT_NOTIFY)

@@ -93,6 +93,7 @@ class Kept:
             raise Refused(b"TOO_MANY", b"You have registered as many channels as you can")
         channel.kept = True
         now = int(self._server.wall())
+        self._server.metadata.keep(channel)
         return self._put(_described(channel, RegisteredChannel(channel.name, account, now, now)))
 
     def _put(self, kept: RegisteredChannel) -> int:
@@ -133,10 +134,12 @@ class Kept:
         if kept is not None:
             if fold(before) != fold(channel.name):
                 self._server.accounts.store.delete_channel(before)
+                self._server.metadata.keep(channel)
             self._put(replace(kept, name=channel.name))
 
     def forget_account(self, account: bytes) -> None:
-        """Take an account that is no more out of all lists of ranks."""
+        """Forget an account that is no more: what was said of it, and its ranks."""
+        self._server.metadata.forget(account)
         for kept in list(self._channels.values()):
             if fold(account) in kept.ranks:
                 self.set_rank(kept, account, b"")
@@ -171,6 +174,7 @@ class Kept:
             since=int(self._server.wall()),
         )
         user.account = account.name
+        self._server.metadata.adopt(user)
         network.add(user)
         for entry in filter(None, said[_CHANNELS].split(b",")):
             letters, sign, rest = entry.partition(b"#")

@@ -24,6 +24,7 @@ from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.history import History
 from myproject_chat.identity import set_account
 from myproject_chat.keeping import Kept
+from myproject_chat.metadata_changes import MetadataChanges
 from myproject_chat.modes import OPERATORS_USER_MODES
 from myproject_chat.monitor import Watchers, notify
 from myproject_chat.names import fold, host_name
@@ -69,6 +70,7 @@ class Server:
     :ivar passwords: hashes and checks passwords.
     :ivar accounts: who has an account.
     :ivar kept: what outlives its users.
+    :ivar metadata: what users and channels say of themselves, where it changes.
     :ivar history: what was said, and how far people have read.
     :ivar watchers: which clients are to be told of whose coming and going.
     :ivar registered: how many of the sessions have registered.
@@ -78,8 +80,6 @@ class Server:
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
     :ivar used: how often each command was given, by its name.
-    :ivar keep_metadata: writes what was set (or, with None, unset) of a folded account or channel under a
-        key, and gives the ticket; writes nothing unless a store has put itself there.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Server:
         self.passwords = passwords
         self.accounts = Accounts(lambda: self.settings, passwords, now, wall)
         self.kept = Kept(self)
+        self.metadata = MetadataChanges(self)
         self.history = History(self)
         self.registered = 0
         self.sessions: dict[Session, None] = {}
@@ -112,7 +113,6 @@ class Server:
         self.started = wall()
         self.written = 0
         self.used: Counter[bytes] = Counter()
-        self.keep_metadata: Callable[[bytes, bytes, bytes | None], int] = _keep_nothing
         self._messages = 0
         self._batches = 0
         self._stamped: tuple[float, bytes] = (-1.0, b"")
@@ -215,6 +215,7 @@ class Server:
         self.accounts.open(store, loaded)
         self.history.open(store, loaded)
         self.kept.restore(loaded.channels)
+        self.metadata.restore(loaded.metadata)
 
     def refresh(self, loaded: Loaded) -> None:
         """
@@ -405,7 +406,3 @@ class Server:
         self.network.remove(user)
         broadcast(peers, message)
         self.watchers.tell_offline(user.nick)
-
-
-def _keep_nothing(_subject: bytes, _key: bytes, _value: bytes | None) -> int:
-    return 0

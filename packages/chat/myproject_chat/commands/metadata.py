@@ -5,9 +5,8 @@ Everybody may read a user's; a channel's is for its members where a mode keeps o
 own, the operators of a channel that channel's. Others are told of a change if they subscribe to the key:
 those who share a channel with the user, are in the channel, or watch the user with extended-monitor.
 
-What is set lives in ``User.metadata`` and ``Channel.metadata``. For what is to outlive that,
-`Server.keep_metadata` is told of every change to an account's or a kept channel's, and says which ticket it
-is written with; whoever logs a user in puts the account's dict in the place of the user's own.
+What is set lives in ``User.metadata`` and ``Channel.metadata``, and is changed by metadata_changes.py, which
+keeps an account's and a registered channel's.
 
 Source: https://ircv3.net/specs/extensions/metadata.
 """
@@ -18,18 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
-from myproject_chat.capability import BATCH, EXTENDED_MONITOR
+from myproject_chat.capability import BATCH
 from myproject_chat.capability import METADATA as CAPABILITY
 from myproject_chat.channel import Channel
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.delivery import pack
 from myproject_chat.metadata import Refusal, check_key, check_room, check_value, limits_of
+from myproject_chat.metadata_changes import receivers_of, send_value
 from myproject_chat.modes import OPERATOR
-from myproject_chat.names import CHANNEL_LENGTH, NICK_LENGTH, fold
+from myproject_chat.names import CHANNEL_LENGTH, NICK_LENGTH
 from myproject_chat.numerics import (
     ERR_NEEDMOREPARAMS,
-    RPL_KEYNOTSET,
-    RPL_KEYVALUE,
     RPL_METADATASUBOK,
     RPL_METADATASUBS,
     RPL_METADATASYNCLATER,
@@ -41,7 +39,7 @@ from myproject_chat.wire import MAX_BODY
 if TYPE_CHECKING:
     from myproject_chat.server import Server
     from myproject_chat.session import Session
-    from myproject_chat.state import Receiver, User
+    from myproject_chat.state import User
     from myproject_chat.wire import Message
 
 __all__ = ["METADATA", "send_own", "tell_of_joining"]
@@ -51,8 +49,6 @@ METADATA = Table()
 _Subject: TypeAlias = "User | Channel"
 _Act: TypeAlias = "Callable[[Session, bytes, _Subject | None, tuple[bytes, ...]], Outcome]"
 
-# Keys that everybody may see: there are no others.
-_VISIBLE = b"*"
 # What 770 to 772 can take behind ":server 770 nick ", whatever the keys, and how many parameters.
 _KEYS_ROOM = 380
 _KEYS_A_LINE = 12
@@ -146,7 +142,7 @@ def _get(session: Session, name: bytes, subject: _Subject | None, keys: tuple[by
             if refusal is not None:
                 _fail(session, refusal, batch.name)
             else:
-                _send(session, name, key, held.get(key), batch.name)
+                send_value(session, name, key, held.get(key), batch.name)
 
 
 def _list(
@@ -154,7 +150,7 @@ def _list(
 ) -> None:
     with _Batch(session, name) as batch:
         for key, value in _held(session, subject).items():
-            _send(session, name, key, value, batch.name)
+            send_value(session, name, key, value, batch.name)
 
 
 async def _sync(
@@ -166,17 +162,8 @@ async def _sync(
     values = list(_values(user, subject, sorted(session.subscriptions)))
     with _Batch(session, name) as batch:
         for said_by, key, value in values:
-            _send(session, said_by, key, value, batch.name)
+            send_value(session, said_by, key, value, batch.name)
             await session.drained()
-
-
-def _send(
-    receiver: Receiver, name: bytes, key: bytes, value: bytes | None, batch: bytes | None = None
-) -> None:
-    if value is None:
-        receiver.reply(RPL_KEYNOTSET, name, key, batch=batch)
-    else:
-        receiver.reply(RPL_KEYVALUE, name, key, _VISIBLE, text=value, batch=batch)
 
 
 class _Batch:
@@ -228,7 +215,7 @@ def _send_or_postpone(
     if values:
         with _Batch(session, channel.name) as batch:
             for said_by, key, value in values:
-                _send(session, said_by, key, value, batch.name)
+                send_value(session, said_by, key, value, batch.name)
 
 
 def send_own(session: Session, user: User) -> None:
@@ -254,10 +241,10 @@ def tell_of_joining(user: User, channel: Channel) -> None:
             _send_or_postpone(cast("Session", receiver), user, channel, receiver.subscriptions)
     if user.metadata:
         near = [other for other in channel.audience(user) if other is not user]
-        for receiver in _receivers(near):
+        for receiver in receivers_of(near):
             for key, value in user.metadata.items():
                 if key in receiver.subscriptions:
-                    _send(receiver, user.nick, key, value)
+                    send_value(receiver, user.nick, key, value)
 
 
 # Changing
@@ -274,7 +261,7 @@ def _set(
         return
     if _held(session, subject).get(key) != value:
         _change(session, subject, key, value)
-    _send(session, name, key, value)
+    send_value(session, name, key, value)
 
 
 def _refusal(
@@ -309,7 +296,7 @@ def _clear(
     with _Batch(session, name) as batch:
         for key in list(_held(session, subject)):
             _change(session, subject, key, None)
-            _send(session, name, key, None, batch.name)
+            send_value(session, name, key, None, batch.name)
 
 
 def _change(session: Session, subject: _Subject | None, key: bytes, value: bytes | None) -> None:
@@ -318,40 +305,7 @@ def _change(session: Session, subject: _Subject | None, key: bytes, value: bytes
         wished = {**session.metadata, key: value}
         session.metadata = {key: value for key, value in wished.items() if value is not None}
         return
-    if value is None:
-        subject.metadata.pop(key, None)
-    else:
-        subject.metadata[key] = value
-    server = session.server
-    if isinstance(subject, Channel):
-        kept = fold(subject.name) if subject.kept else None
-        receivers = _receivers(subject.members)
-    else:
-        kept = None if subject.account is None else fold(subject.account)
-        receivers = _audience(server, subject)
-    if kept is not None:
-        session.hold(server.keep_metadata(kept, key, value))
-    name = _name_of(session, subject)
-    for receiver in receivers:
-        if key in receiver.subscriptions and receiver is not session:
-            _send(receiver, name, key, value)
-
-
-def _receivers(users: Iterable[User]) -> Iterator[Receiver]:
-    for user in users:
-        for receiver in user.receivers:
-            if receiver.subscriptions and receiver.capabilities & CAPABILITY:
-                yield receiver
-
-
-def _audience(server: Server, user: User) -> Iterator[Receiver]:
-    """Give the clients that hear of a user: its own, those near, those that watch it; each once."""
-    near = {user: None, **dict.fromkeys(server.network.peers(user))}
-    yield from _receivers(near)
-    far = CAPABILITY | EXTENDED_MONITOR
-    for watcher in server.watchers.of(user.nick):
-        if watcher.capabilities & far == far and watcher.user not in near:
-            yield watcher
+    session.hold(session.server.metadata.change(subject, key, value, session))
 
 
 # Subscribing

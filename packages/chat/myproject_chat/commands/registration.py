@@ -180,6 +180,7 @@ def _is_admitted(session: Session) -> bool:
     if session.login is not None:
         # sasl-3.1: who ends registration in the middle of an exchange gives that up.
         session.login = None
+    session.server.metadata.adopt(user)
         session.reply(ERR_SASLABORTED)
     settings = session.server.settings
     if settings.password and not session.passed:
@@ -205,6 +206,7 @@ def _join_in(session: Session, user: User) -> None:
 
 
 def _welcome(session: Session, user: User) -> None:
+    session.server.metadata.add(user, session.metadata)
     server = session.server
     network = server.settings.network_name
     started = datetime.fromtimestamp(server.started, UTC)
