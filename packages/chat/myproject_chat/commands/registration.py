@@ -170,6 +170,7 @@ def finish(session: Session) -> None:
     user.account = session.account
     user.away = session.away
     user.metadata.update(session.metadata)
+    session.server.metadata.adopt(user)
     session.server.arrive(user)
     session.attach(user)
     _welcome(session, user)
@@ -180,7 +181,6 @@ def _is_admitted(session: Session) -> bool:
     if session.login is not None:
         # sasl-3.1: who ends registration in the middle of an exchange gives that up.
         session.login = None
-    session.server.metadata.adopt(user)
         session.reply(ERR_SASLABORTED)
     settings = session.server.settings
     if settings.password and not session.passed:
@@ -196,6 +196,7 @@ def _is_admitted(session: Session) -> bool:
 def _join_in(session: Session, user: User) -> None:
     """Make a client one more of a user's, and show it where the user is."""
     session.attach(user)
+    session.server.metadata.add(user, session.metadata)
     if session.away is None and not user.receivers[1:]:
         session.server.come_back(user)
     _welcome(session, user)
@@ -206,7 +207,6 @@ def _join_in(session: Session, user: User) -> None:
 
 
 def _welcome(session: Session, user: User) -> None:
-    session.server.metadata.add(user, session.metadata)
     server = session.server
     network = server.settings.network_name
     started = datetime.fromtimestamp(server.started, UTC)
