@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from myproject_chat.accounts import Hasher, Keeper
     from myproject_chat.commands.registry import Command
     from myproject_chat.history import Reader
+    from myproject_chat.sending import Sending
     from myproject_chat.store.records import Loaded
 
     class Storing(Keeper, Reader, Protocol):
@@ -116,11 +117,11 @@ class Server:
         self._messages = 0
         self._batches = 0
         self._stamped: tuple[float, bytes] = (-1.0, b"")
-        self._kept: list[Session] = []
-        self._roomy: list[Session] = []
+        self._kept: list[Sending] = []
+        self._roomy: list[Sending] = []
         self._shutting_down = False
         self._wake = wake
-        self._dirty: list[Session] = []
+        self._dirty: list[Sending] = []
         self._doomed: list[Session] = []
 
     def connect(
@@ -156,7 +157,7 @@ class Server:
         self.wheel.put(session, self.now() + first)
         return session
 
-    def touch(self, session: Session) -> None:
+    def touch(self, session: Sending) -> None:
         """Note that a session has something to be sent, and see to it that it will be."""
         if not self._dirty and not self._doomed:
             self._wake()
@@ -229,11 +230,11 @@ class Server:
                 if user.account is not None and fold(user.account) == key:
                     set_account(self, user, None)
 
-    def resume(self, session: Session) -> None:
+    def resume(self, session: Sending) -> None:
         """Note that a session's command can go on at the end of the turn: there is room for its lines."""
         self._roomy.append(session)
 
-    def keep(self, session: Session) -> None:
+    def keep(self, session: Sending) -> None:
         """Note that a session is not to be sent anything before what it waits for is written."""
         self._kept.append(session)
 

@@ -1,0 +1,77 @@
+"""
+What a session stands between: the link below it, and above it what its commands wait for and collect.
+
+The session knows no more of the reactor than this; the names are Twisted's where Twisted's objects fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from myproject_chat.session import Session
+    from myproject_chat.state import User
+    from myproject_chat.wire import Message
+
+__all__ = ["Awaited", "Batch", "Failure", "Link", "State"]
+
+
+class State(Enum):
+    """Where a session is in its life."""
+
+    UNREGISTERED = "unregistered"
+    REGISTERED = "registered"
+    CLOSED = "closed"
+
+
+class Link(Protocol):
+    """What carries a session's bytes."""
+
+    def send(self, lines: list[bytes]) -> None:
+        """Send lines, each with its CR LF; never blocks."""
+
+    def close(self) -> None:
+        """Close once everything has been sent; called once."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Awaited(Protocol):
+    """What a command awaits: a Deferred, of which nothing but this is used here."""
+
+    def addCallbacks(
+        self, callback: Callable[[Any], object], errback: Callable[[Any], object]
+    ) -> object:
+        """Call one of the two back, with the result or with a `Failure`."""
+
+    def cancel(self) -> None:
+        """Nobody wants to know any more: let it fail, unless it is there."""
+
+
+class Failure(Protocol):
+    """Why there is no result."""
+
+    def throwExceptionIntoGenerator(self, g: Any) -> Any:
+        """Raise the exception where a coroutine waits, and go on with that."""
+
+
+class Batch(Protocol):
+    """What a client has opened by BATCH; see commands/multiline.py."""
+
+    def concerns(self, message: Message) -> bool:
+        """Say whether a message is part of it, its end, or meant to be."""
+
+    def take(self, session: Session, message: Message) -> None:
+        """Take a line."""
+
+    def end(self, session: Session, user: User) -> None:
+        """Send what has been collected."""

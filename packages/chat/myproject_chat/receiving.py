@@ -1,0 +1,270 @@
+"""
+The receiving half of a session: bytes become lines, and lines become commands.
+
+A command that has to wait (for a password to be checked, for history to be read) is a coroutine. Until
+it is done the session takes no other line: those that come wait in the inbox, and the link is asked to
+read no more, so a client's commands take effect in the order in which it sent them and its inbox
+has a bound.
+
+- The errors that any command can have (421 unknown, 451 too early, 461 too few parameters, 417 too
+  long, bytes that are not UTF-8) are answered here and nowhere else.
+- An answer to a command with a label is collected and framed (response.py) when the command is done.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, TypeAlias
+
+from myproject_chat.capability import BATCH, LABELED_RESPONSE
+from myproject_chat.lines import LineSplitter
+from myproject_chat.links import Awaited, Batch, Failure, Link, State
+from myproject_chat.numerics import (
+    ERR_INPUTTOOLONG,
+    ERR_NEEDMOREPARAMS,
+    ERR_NOTREGISTERED,
+    ERR_UNKNOWNCOMMAND,
+)
+from myproject_chat.response import MAX_LABEL, closing, framed, opening, part
+from myproject_chat.sending import Room, Sending
+from myproject_chat.wire import Message, parse
+
+if TYPE_CHECKING:
+    from myproject_chat.commands.registry import Command
+    from myproject_chat.server import Server
+
+__all__ = ["Receiving"]
+
+_LABELS = BATCH | LABELED_RESPONSE
+
+#: A command that has begun.
+_Running: TypeAlias = Coroutine[Awaited, None, None]
+
+
+class _Response:
+    """
+    The answer to a command that has a label, as far as it has come.
+
+    :ivar label: the label.
+    :ivar lines: the lines.
+    :ivar reference: the name of its batch, if part of it has been queued; or None.
+    """
+
+    __slots__ = ("label", "lines", "reference")
+
+    def __init__(self, label: bytes) -> None:
+        self.label = label
+        self.lines: list[bytes] = []
+        self.reference: bytes | None = None
+
+
+class Receiving(Sending):
+    """
+    What a client says.
+
+    :param server: the server it belongs to.
+    :param link: what carries its bytes.
+
+    :ivar batch: the batch that the client has open, or None.
+    """
+
+    __slots__ = (
+        "_inbox",
+        "_introduced",
+        "_paused",
+        "_postponed",
+        "_postponing",
+        "_splitter",
+        "_waiting",
+        "_waits_for",
+        "batch",
+    )
+
+    def __init__(self, server: Server, link: Link) -> None:
+        super().__init__(server, link)
+        self.batch: Batch | None = None
+        self._splitter = LineSplitter()
+        self._inbox: deque[bytes | None] = deque()
+        self._waiting = False
+        self._waits_for: Awaited | None = None
+        self._paused = False
+        self._postponed: _Response | None = None
+        self._postponing = False
+        self._introduced = False
+
+    @abstractmethod
+    def close(self, reason: bytes) -> None:
+        """End the session."""
+
+    @abstractmethod
+    def _introduce(self) -> None:
+        """Tell a person who is here without an IRC client what to do; once in a connection."""
+
+    def receive(self, data: bytes) -> None:
+        """
+        Take bytes from the peer.
+
+        :param data: any bytes, cut anywhere.
+        """
+        self._heard = self.server.now()
+        self._inbox.extend(self._splitter.feed(data))
+        self._work()
+        if self._splitter.flooded:
+            self.close(b"RecvQ exceeded")
+
+    def _work(self) -> None:
+        """Handle the lines that wait, until there are none or one of them makes the others wait."""
+        self.turn = self.server.turn
+        inbox = self._inbox
+        while inbox and not self._waiting:
+            if self._doomed or self.state is State.CLOSED:
+                inbox.clear()
+                return
+            line = inbox.popleft()
+            if line is None:
+                self.reply(ERR_INPUTTOOLONG)
+            else:
+                self._handle(line)
+        if self._paused is not self._waiting and not self._gone:
+            self._paused = self._waiting
+            if self._paused:
+                self._link.pause()
+            else:
+                self._link.resume()
+
+    def _handle(self, line: bytes) -> None:
+        message = parse(line)
+        if not message.command:
+            return
+        name = message.command.upper()
+        command = self.server.commands.get(name)
+        if self.state is State.UNREGISTERED and not self._introduced:
+            if command is None or command.registered:
+                self._introduce()
+            # Who says one thing that only IRC clients say has no need to be told what this is.
+            self._introduced = True
+        response = None
+        if self.batch is not None and self.batch.concerns(message):
+            response, self._postponed = self._postponed, None
+        elif message.tags and self.capabilities & _LABELS == _LABELS:
+            label = message.tags.get(b"label")
+            response = _Response(label) if label and len(label) <= MAX_LABEL else None
+        if response is None:
+            coroutine = self._answer(line, name, command, message)
+        else:
+            self._collect(response)
+            try:
+                coroutine = self._answer(line, name, command, message)
+            finally:
+                self._collected(response)
+        if coroutine is not None:
+            self._advance(coroutine, response, None)
+        elif self._postponing:
+            self._postponing = False
+            self._postponed = response
+        elif response is not None:
+            self._finish(response)
+
+    def postpone(self) -> None:
+        """Let the answer to the command at hand come with that to the end of the client's batch."""
+        self._postponing = True
+
+    def _answer(
+        self, line: bytes, name: bytes, command: Command | None, message: Message
+    ) -> _Running | None:
+        """Run a command, or say what is wrong; gives back what is left to run if it has to wait."""
+        if not line.isascii() and not _is_utf8(line):
+            text = b"That was not UTF-8, and this server takes nothing else"
+            known = b"*" if command is None else name
+            self.say(b"FAIL", known, b"INVALID_UTF8", text=text)
+        elif command is None:
+            self.reply(ERR_UNKNOWNCOMMAND, message.command)
+        elif command.registered and self.state is State.UNREGISTERED:
+            self.reply(ERR_NOTREGISTERED)
+        elif len(message.params) < command.params:
+            self.reply(ERR_NEEDMOREPARAMS, name)
+        else:
+            self.server.used[name] += 1
+            return command.run(self, message)
+        return None
+
+    def _advance(self, running: _Running, response: _Response | None, why: Failure | None) -> None:
+        """Run a command up to where it is done or has to wait."""
+        self._waiting = False
+        awaited = None
+        self._collect(response)
+        try:
+            awaited = (
+                running.send(None) if why is None else why.throwExceptionIntoGenerator(running)
+            )
+        except StopIteration:
+            pass
+        finally:
+            self._collected(response)
+        if awaited is not None:
+            self._waiting = True
+            if response is not None and isinstance(awaited, Room):
+                self._begin(response)
+            awaited.addCallbacks(
+                lambda _: self._go_on(running, response, None),
+                lambda failure: self._go_on(running, response, failure),
+            )
+        elif response is not None:
+            self._finish(response)
+
+    def _go_on(self, running: _Running, response: _Response | None, why: Failure | None) -> None:
+        """What a command waited for is there, or never will be."""
+        self._waits_for = None
+        if self._gone or self.state is State.CLOSED:
+            running.close()
+            return
+        try:
+            self._advance(running, response, why)
+            self._work()
+        except Exception:
+            # A bug of ours: whoever does the I/O logs it; without it this session would wait for ever.
+            self._waiting = False
+            self._link.abort()
+            raise
+
+    def _collect(self, response: _Response | None) -> None:
+        """From here on what is queued is part of an answer."""
+        if response is not None:
+            self._aside, self._pending = self._pending, response.lines
+
+    def _collected(self, response: _Response | None) -> None:
+        """And no more."""
+        if response is not None and self._aside is not None:
+            response.lines, self._pending, self._aside = self._pending, self._aside, None
+
+    def _begin(self, response: _Response) -> None:
+        """Queue what there is of an answer that has a label and is too long to wait for its end."""
+        lines = [part(line, response.reference) for line in response.lines if response.reference]
+        if response.reference is None:
+            response.reference = self.server.new_batch()
+            lines = opening(response.lines, response.label, self.server.name, response.reference)
+        response.lines.clear()
+        self._pending.extend(lines)
+        self.server.touch(self)
+
+    def _finish(self, response: _Response) -> None:
+        """Queue an answer that has a label, or the rest of it."""
+        if response.reference is not None:
+            self._begin(response)
+            self._pending.append(closing(self.server.name, response.reference))
+            return
+        reference = self.server.new_batch()
+        for line in framed(response.lines, response.label, self.server.name, reference):
+            if not self._pending:
+                self.server.touch(self)
+            self._pending.append(line)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
