@@ -307,7 +307,8 @@ class ServiceTests(SynchronousTestCase):
             (bo, "CS DROP #a", "not yours"),
             (al, "CS AMODE #a -o bo", "no rank"),
             (al, "CS INFO #a", "it is al's"),
-            (al, "CS TRANSFER #a bo", "#a is bo's"),
-            (bo, "CS DROP #a", "not registered any more"),
+            (al, "CS TRANSFER #a bo", "#a is offered to bo"),
+            (bo, "CS ACCEPT #a", "#a is yours"),
+            (bo, "CS INFO #a", "it is bo's"),
         ):
             self.assertIn(answer, "\n".join(client.type(line)), line)

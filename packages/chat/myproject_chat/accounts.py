@@ -14,6 +14,7 @@ Sources: https://ircv3.net/specs/extensions/account-registration, .../sasl-3.2, 
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -36,6 +37,8 @@ ALWAYS_ON: Final = "always-on"
 MULTICLIENT: Final = "multiclient"
 
 _MAX_CERTIFICATES: Final = 10
+# Nobody is to be taken for one of them.
+_SERVICES: Final = (b"nickserv", b"chanserv")
 _MAX_EMAIL: Final = 254
 _SECRET: Final = "sasl"  # noqa: S105 (a name, no secret)
 _BUSY: Final = b"The server is busy; try again in a minute"
@@ -121,6 +124,9 @@ class Hasher(Protocol):
 
     def verify(self, encoded: str | None, password: bytes) -> Awaitable[bool]:
         """Check a password; fails with `Busy`."""
+
+    def is_outdated(self, encoded: str) -> bool:
+        """Say whether what is stored costs something else than the operator chose meanwhile."""
 
 
 class Accounts:
@@ -282,7 +288,30 @@ class Accounts:
         if not right or account is None or account.password != encoded or not account.verified:
             raise Refused(b"INVALID_CREDENTIALS", _WRONG)
         self.succeed(attempt)
-        return account
+        return await self._renewed(account, password)
+
+    async def _renewed(self, account: Account, password: bytes) -> Account:
+        """Let a password cost what the operator wants it to by now: at no other time is it known."""
+        encoded = account.password
+        if encoded is None or not self._passwords.is_outdated(encoded):
+            return account
+        try:
+            hashed = await self._passwords.credentials(password)
+        except Busy:
+            return account  # the next login will do
+        now = self.get(account.name)
+        if now is None or now.password != encoded:
+            return account
+        self.save(replace(now, password=hashed.encoded, scram=hashed.scram))
+        return self._existing(account.name)
+
+    def code(self, *about: bytes) -> bytes:
+        """
+        Give a short word that says that somebody means it: it has been read, and is about this alone.
+
+        :param about: what is meant: the same words give the same code, also after a restart.
+        """
+        return hmac.new(self._secret, b"\0".join(about), "sha256").hexdigest()[:8].encode()
 
     def by_certificate(self, fingerprint: bytes, name: bytes) -> Account | None:
         """
@@ -326,7 +355,7 @@ class Accounts:
         :return: the account, and the ticket of its write.
         :raises Refused: it cannot be made.
         """
-        if not is_nick(name):
+        if not is_nick(name) or fold(name) in _SERVICES:
             raise Refused(
                 b"BAD_ACCOUNT_NAME", b"An account's name has to be one that a nick can be"
             )
@@ -367,6 +396,18 @@ class Accounts:
         hashed = await self._hash(password)
         account = self._existing(name)
         return self.save(replace(account, password=hashed.encoded, scram=hashed.scram))
+
+    def set_email(self, name: bytes, email: bytes) -> int:
+        """
+        Give an account another mail address.
+
+        :param name: the account.
+        :param email: the address; empty for none.
+        :return: the ticket of the write.
+        :raises Refused: it is none, or has to be one, or there is no such account.
+        """
+        self._check_email(email)
+        return self.save(replace(self._existing(name), email=email))
 
     def _existing(self, name: bytes) -> Account:
         account = self.get(name)

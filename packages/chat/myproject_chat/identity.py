@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from myproject_chat.capability import ACCOUNT_NOTIFY
 from myproject_chat.delivery import broadcast
 from myproject_chat.monitor import notify
+from myproject_chat.names import fold
 from myproject_chat.numerics import RPL_LOGGEDIN, RPL_LOGGEDOUT
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.throttle import Attempt
 
-__all__ = ["Login", "log_in", "log_out", "mask_of", "set_account"]
+__all__ = ["Login", "forget_account", "log_in", "log_out", "mask_of", "set_account", "users_of"]
 
 
 class Login:
@@ -54,6 +55,34 @@ def set_account(server: Server, user: User, account: bytes | None) -> None:
     news = server.message(user, b"ACCOUNT", (account or b"*",))
     broadcast((user,), news, needs=ACCOUNT_NOTIFY)
     notify(server, user, news, ACCOUNT_NOTIFY)
+
+
+def users_of(server: Server, account: bytes) -> list[User]:
+    """Give the users that are logged in to an account, by whatever nick."""
+    key = fold(account)
+    return [
+        user
+        for user in server.network.users.values()
+        if user.account is not None and fold(user.account) == key
+    ]
+
+
+def forget_account(server: Server, account: bytes) -> None:
+    """
+    Forget an account that is no more: nobody is logged in to it, so who has the name next is nobody's heir.
+
+    :param server: the server.
+    :param account: the account.
+    """
+    server.kept.forget_account(account)
+    key = fold(account)
+    for session in server.sessions:
+        if session.account is not None and fold(session.account) == key:
+            session.account = None
+    for user in users_of(server, account):
+        set_account(server, user, None)
+        if not user.receivers:
+            server.quit(user, b"Account deleted")
 
 
 def mask_of(session: Session) -> bytes:

@@ -48,6 +48,8 @@ class Kept:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._channels: dict[bytes, RegisteredChannel] = {}
+        # To whom a channel is offered, by their folded names; forgotten at the end of the process.
+        self._offers: dict[bytes, bytes] = {}
 
     # Registered channels
 
@@ -89,8 +91,7 @@ class Kept:
             raise Refused(b"DISALLOWED", b"Nobody may register channels here")
         if channel.kept:
             raise Refused(b"CHANNEL_EXISTS", b"That channel is registered already")
-        if len(self.founded_by(account)) >= settings.max_registered:
-            raise Refused(b"TOO_MANY", b"You have registered as many channels as you can")
+        self._check_room(account)
         channel.kept = True
         now = int(self._server.wall())
         self._server.metadata.keep(channel)
@@ -100,9 +101,37 @@ class Kept:
         self._channels[fold(kept.name)] = kept
         return self._server.accounts.store.put_channel(kept)
 
-    def transfer(self, kept: RegisteredChannel, account: bytes) -> int:
-        """Give a channel to another account; gives the ticket."""
+    def offer(self, kept: RegisteredChannel, account: bytes) -> None:
+        """
+        Offer a channel to another account: nobody is made to answer for what they do not want.
+
+        :param kept: the channel; an offer of before is no more.
+        :param account: the account.
+        """
+        self._offers[fold(kept.name)] = fold(account)
+
+    def withdraw(self, kept: RegisteredChannel) -> bool:
+        """Take back the offer of a channel; gives whether there was one."""
+        return self._offers.pop(fold(kept.name), None) is not None
+
+    def accept(self, kept: RegisteredChannel, account: bytes) -> int:
+        """
+        Take a channel that is offered.
+
+        :param kept: the channel.
+        :param account: the account that takes it.
+        :return: the ticket of the write.
+        :raises Refused: it is not offered to that account, or would be one too many.
+        """
+        if self._offers.get(fold(kept.name)) != fold(account):
+            raise Refused(b"NOPRIVS", b"That channel is not offered to you")
+        self._check_room(account)
+        self.withdraw(kept)
         return self._put(replace(kept, founder=account))
+
+    def _check_room(self, account: bytes) -> None:
+        if len(self.founded_by(account)) >= self._server.settings.channels.max_registered:
+            raise Refused(b"TOO_MANY", b"You have registered as many channels as you can")
 
     def set_rank(self, kept: RegisteredChannel, account: bytes, letter: bytes) -> int:
         """
@@ -120,6 +149,7 @@ class Kept:
 
     def drop(self, kept: RegisteredChannel) -> int:
         """Keep a channel no more; it ends if nobody is in it. Gives the ticket."""
+        self.withdraw(kept)
         del self._channels[fold(kept.name)]
         channel = self._server.network.channel(kept.name)
         if channel is not None:
@@ -132,14 +162,17 @@ class Kept:
         """A channel has another name now; its registration goes with it."""
         kept = self._channels.pop(fold(before), None)
         if kept is not None:
+            self.withdraw(kept)
             if fold(before) != fold(channel.name):
                 self._server.accounts.store.delete_channel(before)
                 self._server.metadata.keep(channel)
             self._put(replace(kept, name=channel.name))
 
     def forget_account(self, account: bytes) -> None:
-        """Forget an account that is no more: what was said of it, and its ranks."""
+        """Forget an account that is no more: what was said of it, offered to it, and its ranks."""
         self._server.metadata.forget(account)
+        key = fold(account)
+        self._offers = {name: offered for name, offered in self._offers.items() if offered != key}
         for kept in list(self._channels.values()):
             if fold(account) in kept.ranks:
                 self.set_rank(kept, account, b"")

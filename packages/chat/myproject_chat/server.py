@@ -22,12 +22,12 @@ from myproject_chat.accounts import Accounts
 from myproject_chat.capability import AWAY_NOTIFY, offered, written
 from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.history import History
-from myproject_chat.identity import set_account
+from myproject_chat.identity import forget_account
 from myproject_chat.keeping import Kept
 from myproject_chat.metadata_changes import MetadataChanges
 from myproject_chat.modes import OPERATORS_USER_MODES
 from myproject_chat.monitor import Watchers, notify
-from myproject_chat.names import fold, host_name
+from myproject_chat.names import host_name
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
@@ -225,10 +225,7 @@ class Server:
         :param loaded: what is in the file.
         """
         for key in self.accounts.refresh(loaded, self.written):
-            self.kept.forget_account(key)
-            for user in list(self.network.users.values()):
-                if user.account is not None and fold(user.account) == key:
-                    set_account(self, user, None)
+            forget_account(self, key)
 
     def resume(self, session: Sending) -> None:
         """Note that a session's command can go on at the end of the turn: there is room for its lines."""

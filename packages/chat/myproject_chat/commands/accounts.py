@@ -12,7 +12,7 @@ from myproject_chat.accounts import Refused
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.identity import log_in
 from myproject_chat.names import fold
-from myproject_chat.services import CHANSERV, NICKSERV, SERVICES
+from myproject_chat.services import CHANSERV, NICKSERV
 from myproject_chat.session import State
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _check_register(session: Session, name: bytes, nick: bytes | None) -> None:
     choices = session.server.settings.accounts
     if not choices.registration:
         raise Refused(b"TEMPORARILY_UNAVAILABLE", b"Nobody may register an account here")
-    if session.account is not None:
+    if (session.account if session.user is None else session.user.account) is not None:
         raise Refused(b"ALREADY_AUTHENTICATED", b"You are logged in to an account already")
     if session.state is State.UNREGISTERED and not choices.before_connect:
         text = b"Finish connecting before you register an account"
@@ -59,8 +59,6 @@ def _check_register(session: Session, name: bytes, nick: bytes | None) -> None:
     if choices.nick_reservation == "strict" and fold(name) != fold(nick or b""):
         text = b"An account is named as the nick: take that one first"
         raise Refused(b"ACCOUNT_NAME_MUST_BE_NICK", text)
-    if fold(name) in SERVICES:
-        raise Refused(b"BAD_ACCOUNT_NAME", b"That is a service's name")
     holder = session.server.network.user(name)
     if holder is not None and holder is not session.user:
         raise Refused(b"ACCOUNT_EXISTS", b"Somebody else has that nick")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.accounts import Refused
 from myproject_chat.delivery import broadcast
+from myproject_chat.identity import users_of
 from myproject_chat.modes import PREFIXES
 from myproject_chat.names import fold
 from myproject_chat.services.service import Service
@@ -58,8 +59,8 @@ def _give(asked: Asked, channel: Channel, user: User, letter: bytes) -> None:
     channel.members[user] = held + letter
     server = asked.session.server
     server.network.changed.add(user)
-    source = b"%b!%b@%b" % (CHANSERV.nick, CHANSERV.nick, server.name)
-    news = server.announcement(b"MODE", (channel.name, b"+" + letter, user.nick), source=source)
+    words = (channel.name, b"+" + letter, user.nick)
+    news = server.announcement(b"MODE", words, source=CHANSERV.source(server))
     broadcast(channel.members, news)
 
 
@@ -77,19 +78,50 @@ def register(asked: Asked) -> None:
 
 @CHANSERV.command(b"DROP", 1)
 def drop(asked: Asked) -> None:
-    """DROP #channel: keep your channel no more"""
+    """DROP #channel [code]: keep your channel no more"""
     kept = _own(asked)
+    code = asked.session.server.accounts.code(b"channel", kept.name, b"%d" % kept.registered)
+    if asked.words[1:2] != [code]:
+        asked.say(b"Nobody will own %b, and its ranks are gone with that" % kept.name)
+        asked.say(b"If you mean it: DROP %b %b" % (kept.name, code))
+        return
     asked.session.hold(asked.session.server.kept.drop(kept))
     asked.say(b"%b is not registered any more" % kept.name)
 
 
 @CHANSERV.command(b"TRANSFER", 2)
 def transfer(asked: Asked) -> None:
-    """TRANSFER #channel account: give your channel to somebody else"""
+    """TRANSFER #channel account: offer your channel to somebody else; to yourself, offer it no more"""
     kept = _own(asked)
     account = _account(asked, asked.words[1])
-    asked.session.hold(asked.session.server.kept.transfer(kept, account))
-    asked.say(b"%b is %b's" % (kept.name, account))
+    server = asked.session.server
+    if fold(account) == fold(kept.founder):
+        text = b"%b is offered to nobody" if server.kept.withdraw(kept) else b"%b was not offered"
+        asked.say(text % kept.name)
+        return
+    server.kept.offer(kept, account)
+    asked.say(
+        b"%b is offered to %b, who can ACCEPT it until the server restarts" % (kept.name, account)
+    )
+    offer = b"%b offers you %b. To take it: /msg ChanServ ACCEPT %b" % (
+        kept.founder,
+        kept.name,
+        kept.name,
+    )
+    for user in users_of(server, account):
+        CHANSERV.tell(server, user, offer)
+
+
+@CHANSERV.command(b"ACCEPT", 1)
+def accept(asked: Asked) -> None:
+    """ACCEPT #channel: take a channel that is offered to you"""
+    account, kept = asked.account, _registered(asked)
+    server = asked.session.server
+    asked.session.hold(server.kept.accept(kept, account))
+    asked.say(b"%b is yours" % kept.name)
+    channel = server.network.channel(kept.name)
+    if channel is not None and asked.user in channel.members:
+        _give(asked, channel, asked.user, b"q")
 
 
 @CHANSERV.command(b"AMODE", 1)

@@ -12,10 +12,12 @@ from inspect import getdoc
 from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.accounts import Refused
+from myproject_chat.delivery import broadcast
 from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
     from myproject_chat.commands.registry import Outcome
+    from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.state import User
 
@@ -111,12 +113,32 @@ class Service:
                 asked.say(refusal.text)
 
     def _help(self, asked: Asked) -> None:
-        for _, function in self._commands.values():
-            words, does = _usage(function)
-            asked.say(b"%b - %b" % (words, does))
+        wanted = asked.words[0].upper() if asked.words else None
+        if wanted is not None and wanted not in self._commands:
+            asked.say(b"%b is no command; say HELP for those there are" % clip(wanted, _MAX_ECHO))
+            return
+        for name, (_, function) in self._commands.items():
+            if wanted is None or name == wanted:
+                words, does = _usage(function)
+                asked.say(b"%b - %b" % (words, does))
+
+    def tell(self, server: Server, user: User, line: bytes) -> None:
+        """
+        Tell all clients of a user something that it has not asked for.
+
+        :param server: the server.
+        :param user: whom.
+        :param line: what.
+        """
+        news = server.announcement(b"NOTICE", (user.nick,), line, source=self.source(server))
+        broadcast((user,), news)
+
+    def source(self, server: Server) -> bytes:
+        """Give the service's ``nick!user@host``."""
+        return b"%b!%b@%b" % (self.nick, self.nick, server.name)
 
     def _say(self, session: Session, line: bytes) -> None:
-        source = b"%b!%b@%b" % (self.nick, self.nick, session.server.name)
+        source = self.source(session.server)
         session.queue(serialise(source, b"NOTICE", (session.target,), line))
 
 
