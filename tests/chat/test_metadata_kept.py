@@ -120,7 +120,9 @@ class ChannelTests(SynchronousTestCase):
     def test_it_goes_with_the_registration(self) -> None:
         notebook = Notebook()
         al = registered(notebook.restored())
-        al.type("JOIN #a", "CS REGISTER #a", "METADATA #a SET a 1", "CS DROP #a")
+        al.type("JOIN #a", "CS REGISTER #a", "METADATA #a SET a 1")
+        [_, last] = al.type("CS DROP #a")
+        al.type(f"CS DROP #a {last.rsplit(' ', 1)[1]}")
         self.assertEqual({}, notebook.metadata)
         al.type("METADATA #a SET b 1")
         self.assertEqual({}, notebook.metadata)

@@ -54,10 +54,6 @@ class Accounts(Table, frozen=True):
     before_connect: Annotated[
         bool, about("Whether they may before they have finished connecting: phones do.")
     ] = True
-    verification: Annotated[
-        Literal["none"],
-        about("How it is seen that a registration is meant; there is no mail to send yet."),
-    ] = "none"
     email_required: Annotated[
         bool,
         about(
@@ -162,7 +158,8 @@ class History(Table, frozen=True):
         bool,
         about(
             "Whether channels that nobody registered have history too; it goes when the last"
-            " user leaves."
+            " user leaves. A stop of the server is no leaving, but who was there is forgotten with it:"
+            " what was said where not everybody could come in (i, k, R, s, bans) goes then."
         ),
     ] = True
     client_messages: Annotated[
