@@ -35,18 +35,11 @@ from twisted.python.logfile import LogFile
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from myproject import logs
+from myproject import logcontrol, logs
 from myproject.gate import Gate
-from myproject.logs import (
-    FILE_VARIABLE,
-    ConnectionPrefix,
-    Journal,
-    LineObserver,
-    Logging,
-    LogsService,
-    json_line,
-    text_line,
-)
+from myproject.journal import Journal
+from myproject.logcontrol import LEVELS, Logging, LogsService
+from myproject.logs import FILE_VARIABLE, ConnectionPrefix, LineObserver, json_line, text_line
 from myproject.options import Options
 from tests.core.test_twistd import EndToEnd
 from tests.support import clean_environment, connect, exchange, free_port, run, start, wait_until
@@ -347,7 +340,7 @@ class LoggingTests(TestCase):
         self.log = Logger("here", observer=self.publisher)
         stdio: Any = io
         self.beginner = LogBeginner(self.publisher, io.StringIO(), stdio, __import__("warnings"))
-        self.patch(logs, "globalLogBeginner", self.beginner)
+        self.patch(logcontrol, "globalLogBeginner", self.beginner)
 
     def begin(self, *observers: Any) -> None:
         before = self.beginner._warningsModule.showwarning
@@ -529,6 +522,20 @@ class JournalTests(TestCase):
         protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual([], self.lines())
 
+    def test_changes_its_mind(self) -> None:
+        """Whose beginning was logged, has its end logged; whose was not, has not."""
+        journal = Journal("shout", self.gate, access=True)
+        self.gate.journal = journal
+        address = IPv4Address("TCP", "192.0.2.1", 50)
+        logged, _ = self.connect(address, address)
+        journal.access = False
+        silent, _ = self.connect(address, address)
+        logged.connectionLost(Failure(ConnectionDone()))
+        journal.access = True
+        silent.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(1, len({line["connection"] for line in self.lines()}))
+        self.assertEqual(2, len(self.lines()))
+
     def test_a_reason_may_be_missing(self) -> None:
         journal = Journal("shout", self.gate, access=True)
         self.gate.journal = journal
@@ -582,7 +589,7 @@ class EndToEndTests(EndToEnd):
 
     def test_the_levels_are_twisteds(self) -> None:
         allowed = Options.settings["log-level"].kind.allowed
-        self.assertEqual("one of " + ", ".join(logs.LEVELS), allowed)
+        self.assertEqual("one of " + ", ".join(LEVELS), allowed)
 
     def check_rotation(self, file: str, *words: str, **environ: str) -> None:
         port = free_port()

@@ -37,8 +37,9 @@ from myproject.drain import Drain
 from myproject.errors import SettingError
 from myproject.gate import Gate
 from myproject.interfaces import IDrainable
+from myproject.journal import Journal
 from myproject.limits import Limits, Reason, is_among
-from myproject.logs import ConnectionPrefix, Journal
+from myproject.logs import ConnectionPrefix
 from myproject.options import Options
 from myproject.proxy import HEADER_TIMEOUT, ProxyFactory, ProxyHeader
 from myproject.proxyheader import Addresses, format_v1, format_v2
@@ -657,7 +658,7 @@ class LogTests(Case):
         return [
             str(event["log_format"]).format(**event)
             for event in self.log
-            if event["log_namespace"] == "myproject.logs.Journal"
+            if event["log_namespace"] == "myproject.journal.Journal"
         ]
 
 

@@ -26,6 +26,8 @@ from zope.interface.verify import verifyObject
 
 import myproject
 from myproject.interfaces import IAsksToReload, IReloadable
+from myproject.journal import Journal
+from myproject.logcontrol import Logging
 from myproject.maker import FactoryServiceMaker
 from myproject.reload import Reloaded, ReloadService, read_again
 from myproject.service import FactoryService
@@ -398,6 +400,19 @@ class FactoryServiceTests(ReloadCase):
         self.assertTrue(service.reload(options, frozenset({"width"})))
         self.assertEqual([(5, frozenset({"width"}))], factory.taken)
         self.assertEqual((9, 2), (service.gate.limits.max_connections, service.drain_timeout))
+
+    def test_the_log(self) -> None:
+        """Its level, if the service has a say in that, and whether connections are logged from now on."""
+        self.write()
+        service = FactoryService("shout", Factory(), ["1"], Clock())
+        gate = service.gate
+        gate.journal = Journal("shout", gate, access=False)
+        options = self.options("--log-level", "debug", "--access-log")
+        self.assertTrue(service.reload(options, frozenset()))
+        self.assertTrue(gate.journal.access)
+        service.logging = Logging("shout", "info")
+        self.assertTrue(service.reload(options, frozenset()))
+        self.assertEqual("debug", service.logging.level)
 
     def test_a_factory_that_takes_none(self) -> None:
         self.write()

@@ -23,7 +23,7 @@ from myproject.channel import Assignment, Lines, Message, encoded
 from myproject.errors import CannotStart, SettingError
 from myproject.hosted import read_plans
 from myproject.limits import Limits
-from myproject.logs import Logging
+from myproject.logcontrol import Logging
 from myproject.maker import FactoryServiceMaker
 from myproject.relay import WorkerError
 from myproject.service import State, exit_unavailable
@@ -139,7 +139,8 @@ class Supervised(SynchronousTestCase):
             options.given.setdefault(name, []).append(value)
         options.resolve()
         self.options = options
-        return WorkersService(maker, options, Logging("shout", "info"), self.reactor)
+        self.logging = Logging("shout", "info")
+        return WorkersService(maker, options, self.logging, self.reactor)
 
     def start(self, *words: str) -> WorkersService:
         self.service = self.make(*words)
@@ -512,6 +513,13 @@ class ReloadTests(Supervised):
         processes[0].end(1)
         self.reactor.advance(1)
         self.assertEqual(str(self.file.absolute()), self.reactor.processes[-1].told[0]["config"])
+
+    def test_log_level(self) -> None:
+        """It is the supervisor's as well."""
+        self.started()
+        self.options.given["log-level"] = ["debug"]
+        self.service.reloads.reload()
+        self.assertEqual("debug", self.logging.level)
 
 
 class StopTests(Supervised):

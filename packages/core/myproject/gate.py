@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         IReactorTime,
     )
 
-    from myproject.logs import Journal
+    from myproject.journal import Journal
 
 __all__ = ["LINGER", "Gate", "GateStatistics"]
 

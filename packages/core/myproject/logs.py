@@ -13,35 +13,22 @@ Twisted carries a context with each event: the ``system``, a text that the trans
 answers from ``logPrefix``. :class:`ConnectionPrefix` is such a text, and knows the connection besides. So all
 that is logged on behalf of a connection has its number and its peer, without anybody's help.
 
-:class:`Logging` stands between ``twistd`` and whichever observers it was asked for, ours or its own: it keeps
-from them what ``--log-level`` is above, and has their files opened again.
+What ``twistd`` does not know of, levels and files that are opened again, is in :mod:`myproject.logcontrol`;
+which connection is which, in :mod:`myproject.journal`.
 """
 
 from __future__ import annotations
 
-import itertools
 import json as _json
 import math
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from twisted.application.service import Service
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    Logger,
-    LoggingFile,
-    LogLevel,
-    PredicateResult,
-    formatEvent,
-    globalLogBeginner,
-)
+from twisted.logger import ILogObserver, LoggingFile, LogLevel, formatEvent
 from twisted.python import context
 from twisted.python.log import ILogContext
 from zope.interface import implementer
@@ -51,26 +38,19 @@ from myproject.listening import why
 if TYPE_CHECKING:
     from typing import Self
 
-    from twisted.application.service import IServiceCollection
     from twisted.logger import LogEvent
     from twisted.python.failure import Failure
 
-    from myproject.connection import Connection
-    from myproject.gate import Gate
-
 __all__ = [
     "FILE_VARIABLE",
-    "LEVELS",
     "RELAYED",
     "ConnectionPrefix",
-    "Journal",
     "LineObserver",
-    "Logging",
-    "LogsService",
-    "attach",
     "describe",
+    "escape",
     "json",
     "json_line",
+    "level_of",
     "text",
     "text_line",
 ]
@@ -80,9 +60,6 @@ FILE_VARIABLE: Final = "MYPROJECT_LOG_FILE"
 
 #: The key of an event that another process described: :mod:`myproject.relay`.
 RELAYED: Final = "log_relayed"
-
-#: What ``--log-level`` takes, the least important first.
-LEVELS: Final = tuple(level.name for level in LogLevel.iterconstants())
 
 #: What Twisted itself puts into events, old ones and new; what of it is worth a line is there already.
 _INTERNAL: Final = frozenset(
@@ -94,9 +71,6 @@ _OURS: Final = frozenset({"time", "level", "namespace", "system", "message", "tr
 
 #: How deep values within values go; an event is no document.
 _DEPTH: Final = 4
-
-# A process has one sequence of connections, however many services share it.
-_numbers = itertools.count(1)
 
 
 class ConnectionPrefix(str):
@@ -143,7 +117,7 @@ def describe(event: LogEvent, subcommand: str) -> dict[str, Any]:
     if relayed is not None:
         return dict(relayed)
     prefix = (context.get(ILogContext) or {}).get("system")
-    known: dict[str, Any] = {"time": _time(event.get("log_time")), "level": _level(event).name}
+    known: dict[str, Any] = {"time": _time(event.get("log_time")), "level": level_of(event).name}
     system = event.get("log_system", event.get("system", prefix))
     namespace = event.get("log_namespace")
     known["namespace"] = None if namespace is None else _attempt(str, namespace)
@@ -178,7 +152,12 @@ def _time(moment: object) -> str:
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _level(event: LogEvent) -> Any:
+def level_of(event: LogEvent) -> Any:
+    """
+    How important an event is; those of Twisted's older kind do not say.
+
+    :param event: the event.
+    """
     level = event.get("log_level")
     return level if level in LogLevel.iterconstants() else LogLevel.info
 
@@ -224,7 +203,12 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _escape(words: str) -> str:
+def escape(words: str) -> str:
+    """
+    Write as in Python what is not printable.
+
+    :param words: any text.
+    """
     words = words.replace("\\", "\\\\")
     if words.isprintable():
         return words
@@ -247,7 +231,7 @@ def text_line(event: LogEvent, subcommand: str = "") -> str:
     parts = [known["time"], known["level"], f"[{system}]", known["message"]]
     if "traceback" in known:
         parts.append(known["traceback"].rstrip("\n"))
-    return _escape(" ".join(parts))
+    return escape(" ".join(parts))
 
 
 # Where lines go
@@ -341,214 +325,3 @@ def json() -> LineObserver:
 def text() -> LineObserver:
     """Make the observer of ``twistd --logger myproject.logs.text``."""
     return _observer(text_line)
-
-
-# What twistd does not know of
-
-
-class Logging:
-    """
-    Stands where observers are registered when ``twistd`` begins to log.
-
-    :param subcommand: whose log it is.
-    :param level: the least level that is logged, one of :data:`LEVELS`.
-    """
-
-    _log = Logger()
-
-    def __init__(self, subcommand: str, level: str) -> None:
-        self.subcommand = subcommand
-        #: The least level that is logged; may be set at any time.
-        self.level = level
-        self._observers: list[Any] = []
-        self._begin: Callable[..., None] = globalLogBeginner.beginLoggingTo
-
-    @classmethod
-    def installed(cls, subcommand: str, level: str) -> Logging:
-        """
-        Stand there, unless one of us does: the subcommand that was started first has its say.
-
-        :param subcommand: whose log it is.
-        :param level: the least level that is logged.
-        """
-        # Twisted lets nobody choose the level of twistd's own observers. This is the one place that all of
-        # them pass: those of --logger, --logfile and --syslog, and of twist.
-        current = globalLogBeginner.beginLoggingTo
-        owner = getattr(current, "__self__", None)
-        if isinstance(owner, cls):
-            return owner
-        made = cls(subcommand, level)
-        globalLogBeginner.beginLoggingTo = made.begin  # type: ignore[method-assign]
-        return made
-
-    def begin(self, observers: Iterable[ILogObserver], *arguments: Any, **options: Any) -> None:
-        """
-        Begin to log, as ``LogBeginner.beginLoggingTo`` does, whose arguments it takes.
-
-        :param observers: what the level is kept from.
-        """
-        globalLogBeginner.beginLoggingTo = self._begin  # type: ignore[method-assign]
-        self._observers = list(observers)
-        for one in self._observers:
-            if isinstance(one, LineObserver):
-                one.subcommand = self.subcommand
-        # All that it does with a predicate is call it.
-        admits = cast("Any", self._admits)
-        kept = [FilteringLogObserver(one, [admits]) for one in self._observers]
-        self._begin(kept, *arguments, **options)
-
-    def _admits(self, event: LogEvent) -> Any:
-        important = _level(event) >= LogLevel.levelWithName(self.level)
-        return PredicateResult.maybe if important else PredicateResult.no
-
-    def reopen(self) -> None:
-        """Open the log files again, by their names. One that cannot be had is written to as before."""
-        for observer in self._observers:
-            try:
-                if isinstance(observer, LineObserver):
-                    observer.reopen()
-                    continue
-                # That of --logfile; standard output has no such method.
-                file: Any = getattr(observer, "_outFile", None)
-                if hasattr(file, "reopen"):
-                    # It closes the old file before it opens the new one: ask before.
-                    with Path(file.path).open("ab"):
-                        file.reopen()
-            except OSError as failure:
-                self._log.error("cannot open the log file again: {why}", why=why(failure))
-
-
-class LogsService(Service):
-    """
-    Opens the log files again on ``SIGHUP``, beside whatever else the signal does.
-
-    :param logging: has the files.
-    :param reactor: the reactor; by default the global one, looked up when the service starts.
-    """
-
-    def __init__(self, logging: Logging, reactor: Any = None) -> None:
-        self.logging = logging
-        self.reactor = reactor
-        self._previous: Any = None
-
-    def startService(self) -> None:
-        """Take the signal."""
-        super().startService()
-        if self.reactor is None:
-            from twisted.internet import reactor
-
-            self.reactor = reactor
-        # Python lets no other thread. If another handler came after ours it still calls ours: to
-        # take the signal once more would have the two call each other for ever.
-        main = threading.current_thread() is threading.main_thread()
-        if main and self._previous is None:
-            self._previous = signal.signal(signal.SIGHUP, self._hung_up)
-
-    def _hung_up(self, number: int, frame: Any) -> None:
-        self.reactor.callFromThread(self.logging.reopen)
-        if callable(self._previous):
-            self._previous(number, frame)
-
-    def stopService(self) -> None:
-        """Give the signal back, unless someone else has it by now."""
-        super().stopService()
-        if self._previous is not None and signal.getsignal(signal.SIGHUP) == self._hung_up:
-            signal.signal(signal.SIGHUP, self._previous)
-            self._previous = None
-
-
-# Connections
-
-
-class Journal:
-    """
-    Numbers a gate's connections, names them in the log, and writes the access log if there is one.
-
-    :param subcommand: whose connections they are.
-    :param gate: tells the time.
-    :param access: whether a connection's beginning and end are logged.
-    """
-
-    _log = Logger()
-
-    def __init__(self, subcommand: str, gate: Gate, *, access: bool) -> None:
-        self._subcommand = subcommand
-        self._gate = gate
-        self._access = access
-        self._open: dict[Connection, tuple[Mapping[str, Any], float]] = {}
-
-    def opened(self, connection: Connection) -> None:
-        """
-        Name a connection.
-
-        :param connection: one that has just passed the gate.
-        """
-        number = next(_numbers)
-        transport = connection.transport
-        peer, local = (_address(ask) for ask in (transport.getPeer, transport.getHost))
-        lowest = connection.socket
-        prefix = getattr(lowest, "logstr", None)
-        if isinstance(prefix, str):
-            # Twisted's is NAME,NUMBER,HOST, with a number that is the port's own.
-            name, _, rest = prefix.partition(",")
-            words = f"{name},{number},{rest.partition(',')[2]}"
-            lowest.logstr = ConnectionPrefix(  # type: ignore[union-attr]
-                words, number, peer, self._subcommand
-            )
-        if self._access:
-            known = {
-                "connection": number,
-                "peer": peer,
-                "local": local,
-                "subcommand": self._subcommand,
-            }
-            self._open[connection] = known, self._gate.clock.seconds()
-            self._log.info("connection {connection} from {peer} to {local} opened", **known)
-
-    def closed(self, connection: Connection, reason: Failure | None = None) -> None:
-        """
-        Say how a connection went.
-
-        :param connection: one that has just been lost.
-        :param reason: why.
-        """
-        known, since = self._open.pop(connection, (None, 0.0))
-        if known is None:
-            return
-        counted: dict[str, object] = {}
-        words = "connection {connection} from {peer} closed after {duration:.3f} s"
-        if connection.socket is not None:
-            counted = {"received": connection.socket.received, "sent": connection.socket.sent}
-            words += ", {received} bytes received, {sent} sent"
-        self._log.info(
-            words + ": {reason}",
-            duration=self._gate.clock.seconds() - since,
-            reason="unknown" if reason is None else reason.getErrorMessage().rstrip("."),
-            **known,
-            **counted,
-        )
-
-
-def _address(ask: Callable[[], Any]) -> str:
-    """An address as a person writes it; ``unix`` for one without a name."""
-    address = ask()
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is not None:
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = getattr(address, "name", None)
-    # The name is the peer's choice, and Twisted's own log escapes nothing but line ends.
-    return f"unix:{_escape(os.fsdecode(name))}" if name else "unix"
-
-
-def attach(service: Any, logging: Logging, *, access: bool) -> None:
-    """
-    Have a subcommand's service log as its settings say.
-
-    :param service: a :class:`~myproject.service.FactoryService`.
-    :param logging: what its process logs with.
-    :param access: whether there is an access log.
-    """
-    service.gate.journal = Journal(service.name, service.gate, access=access)
-    # One is enough for the files of a process.
-    if service.name == logging.subcommand:
-        LogsService(logging).setServiceParent(cast("IServiceCollection", service))

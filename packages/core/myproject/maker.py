@@ -91,7 +91,8 @@ class FactoryServiceMaker:
         :raises CannotStart: the module refused, after it said why on standard error.
         """
         from myproject.errors import CannotStart
-        from myproject.logs import Logging, attach
+        from myproject.journal import attach
+        from myproject.logcontrol import Logging
         from myproject.reload import ReloadService
 
         logging = Logging.installed(self.tapname, options.log_level)

@@ -221,12 +221,16 @@ class Options(_Declared):
         " --max-connections is divided among them; limits per host are each worker's own.",
     )
 
-    log_level = choice(
-        "info",
-        ["debug", "info", "warn", "error", "critical"],
-        help="The least important events that are logged.",
+    log_level = reloadable(
+        choice(
+            "info",
+            ["debug", "info", "warn", "error", "critical"],
+            help="The least important events that are logged.",
+        )
     )
-    access_log = flag(help="Log when a connection opens, and when it closes and how it went.")
+    access_log = reloadable(
+        flag(help="Log when a connection opens, and when it closes and how it went.")
+    )
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         super().__init__()

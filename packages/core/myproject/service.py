@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from twisted.internet.protocol import DatagramProtocol
 
     from myproject.health import HealthService
+    from myproject.logcontrol import Logging
     from myproject.options import Options
     from myproject.sharing import Inherited
     from myproject.tls import TLSService, TLSSettings
@@ -349,6 +350,8 @@ class FactoryService(MultiService):
         self._share = share
         #: Whether another process reports for this one what keeps it from starting.
         self.supervised = False
+        #: What the process logs with, if this service has a say in it.
+        self.logging: Logging | None = None
         self._stopping = False
         #: Tells the service manager. It starts first and stops last: a drain has signs of life too.
         self.notify = NotifyService(lambda: len(self.gate), reactor) if notify is None else notify
@@ -456,6 +459,10 @@ class FactoryService(MultiService):
                 return False
         self.gate.limits = Limits.of(options, self._share)
         self.drain_timeout = options.drain_timeout
+        if self.gate.journal is not None:
+            self.gate.journal.access = options.access_log
+        if self.logging is not None:
+            self.logging.level = options.log_level
         provider = cast("IReloadable | None", IReloadable(self.factory, None))
         if provider is not None:
             provider.reload(options, changed)

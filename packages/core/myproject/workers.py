@@ -40,7 +40,7 @@ from myproject import activation
 from myproject.channel import Assignment
 from myproject.drain import GRACE, ProcessEnd
 from myproject.errors import CannotStart
-from myproject.logs import LogsService
+from myproject.logcontrol import LogsService
 from myproject.notify import NotifyService
 from myproject.reload import ReloadService
 from myproject.service import State, exit_unavailable
@@ -50,7 +50,7 @@ from myproject.workerprocess import Spawner, WorkerProcess, command, environment
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from myproject.logs import Logging
+    from myproject.logcontrol import Logging
     from myproject.maker import FactoryServiceMaker
     from myproject.options import Options
     from myproject.workermetrics import Measured
@@ -126,6 +126,7 @@ class WorkersService(MultiService):
         self.setName(maker.tapname)
         self.reactor = reactor
         self._maker = maker
+        self._logging = logging
         self._options = options
         # twistd changes its folder, with --rundir, after this was made.
         self._folder = Path.cwd()
@@ -358,6 +359,7 @@ class WorkersService(MultiService):
     # Reloading
 
     def _reload(self, options: Options, changed: frozenset[str]) -> bool:  # noqa: ARG002 (workers look)
+        self._logging.level = options.log_level
         if self._monitor is not None:
             self._monitor.killTime = options.drain_timeout + _PATIENCE
         self.reloaded = defer.DeferredList(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import Service
 from twisted.logger import Logger, globalLogBeginner
 
-from myproject.logs import Journal, Logging
+from myproject.journal import Journal
+from myproject.logcontrol import Logging
 from myproject.maker import FactoryServiceMaker
 from myproject.notify import NotifyService
 from myproject.relay import Relay
@@ -197,5 +198,6 @@ def begin(assignment: Assignment, uplink: Uplink, downlink: Downlink) -> Worker:
     globalLogBeginner.beginLoggingTo([relay])
     worker = Worker(assignment, uplink, reactor)
     logging.level = worker.options.log_level
+    worker.service.logging = logging
     worker.start(downlink)
     return worker
