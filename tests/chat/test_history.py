@@ -103,6 +103,55 @@ class ChannelTests(HistoryCase):
         al.type("JOIN #a")
         self.assertEqual([], self.texts(al, "CHATHISTORY LATEST #a * 9"))
 
+    def test_a_channel_that_ends_leaves_nothing(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a", "#b")
+        al.type("PRIVMSG #a :one", "PRIVMSG #b :one", "PART #a")
+        left = [one.target for one in self.database.history.export(None)]
+        self.assertEqual({b"#b"}, set(left))
+        al.type("PART #b", "JOIN #b", "PRIVMSG #b :two")
+        self.assertEqual(["PRIVMSG #b :two"], self.texts(al, "CHATHISTORY LATEST #b * 9"))
+
+    def restarted(self, chat: Chat, *, orderly: bool) -> Chat:
+        """The server, started anew on the same file."""
+        if orderly:
+            chat.server.shut_down(b"Stopping")
+            chat.turn()
+        self.database.close()
+        return self.chat(path=self.path)
+
+    def test_a_stop_is_no_leaving(self) -> None:
+        for orderly in (False, True):
+            self.path = self.mktemp()
+            chat = self.chat(path=self.path)
+            self.member(chat, "al", "#a", "#b").type("PRIVMSG #a :one")
+            chat = self.restarted(chat, orderly=orderly)
+            cy, di = chat.join("cy", "#A", caps=ALL), chat.join("di", "#a", caps=ALL)
+            for one in (cy, di):
+                chat.hush(one)
+                self.assertEqual(["PRIVMSG #a :one"], self.texts(one, "CHATHISTORY LATEST #a * 9"))
+            # From now on it is as any other.
+            cy.type("PART #a")
+            di.type("PART #a")
+            cy.type("JOIN #a")
+            self.assertEqual([], self.texts(cy, "CHATHISTORY LATEST #a * 9"))
+
+    def test_after_a_stop_nobody_reads_what_was_said_where_not_everybody_could_be(self) -> None:
+        for mode in ("+i", "+k word", "+s", "+R", "+b eve!*@*"):
+            with self.subTest(mode=mode):
+                self.path = self.mktemp()
+                chat = self.chat(path=self.path)
+                al = self.member(chat, "al", "#a")
+                sign = mode.replace("+", "-") if mode != "+k word" else "-k word"
+                # Opening it again opens nothing of what was said.
+                al.type(f"MODE #a {mode}", "PRIVMSG #a :one")
+                al.type(f"MODE #a {sign}", "RENAME #a #b")
+                chat = self.restarted(chat, orderly=True)
+                eve = self.member(chat, "eve", "#b")
+                chat.hush(eve)
+                self.assertEqual([], self.texts(eve, "CHATHISTORY LATEST #b * 9"))
+                self.assertEqual((), self.database.load().closed)
+
     def test_the_history_goes_with_a_renamed_channel(self) -> None:
         chat = self.chat()
         al = self.member(chat, "al", "#a")
@@ -194,7 +243,7 @@ class ConversationTests(HistoryCase):
                 chat.hush(al, di)
                 self.assertEqual(guests, len(self.texts(al, "CHATHISTORY LATEST bo * 9")))
                 self.assertEqual(accounts, len(self.texts(al, "CHATHISTORY LATEST cy * 9")))
-                self.assertEqual(guests + accounts, self.database.count_entries())
+                self.assertEqual(guests + accounts, self.database.history.count())
 
     def test_targets_are_where_something_was_said(self) -> None:
         chat = self.chat()

@@ -298,7 +298,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(sqlite3.OperationalError)))
         broken.restore()
         self.clock.pump([1] * 61)
-        self.assertEqual(1, service.store.database.count_entries())
+        self.assertEqual(1, service.store.database.history.count())
 
     def test_in_memory_nobody_else_changes_anything(self) -> None:
         self.path = MEMORY
@@ -331,4 +331,4 @@ class ThreadTests(TestCase):
         await stopped
         await pruning
         with contextlib.closing(Database(path)) as database:
-            self.assertEqual(3, database.count_entries())
+            self.assertEqual(3, database.history.count())

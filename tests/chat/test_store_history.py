@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myproject_chat.selectors import MessageId, Moment, Query, Subcommand
-from myproject_chat.store import Entry, NetworkBan, conversation, party
-from myproject_chat.store.history import History
+from myproject_chat.store import Entry, NetworkBan, conversation, party, rows
+from myproject_chat.store.history import SLICE, History
 from tests.chat.storing import StoreCase, entry, expected
 
 #: What may be in a history: times that meet, so that names have to tell apart.
@@ -151,6 +154,69 @@ class HistoryTests(StoreCase):
         self.assertEqual([whole], list(self.store.database.history.export(None)))
 
 
+class PlanTests(StoreCase):
+    """How SQLite goes about it: a history of a million messages must not be walked through."""
+
+    def plans(self, *calls: Callable[[], object]) -> list[str]:
+        """What SQLite does, a line for each step."""
+        connection = self.store.database._connection
+        said: list[str] = []
+        connection.set_trace_callback(said.append)
+        for call in calls:
+            call()
+        connection.set_trace_callback(None)
+        words = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+        asked = [one.strip() for one in said if one.strip().startswith(words)]
+        self.assertGreaterEqual(len(asked), len(calls))
+        return [
+            f"{row[3]} in {one}"
+            for one in asked
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")
+        ]
+
+    def test_nothing_walks_through_the_history(self) -> None:
+        history, run = self.store.database.history, self.store.database.write
+        bounds = (MessageId(b"1"), Moment(5))
+        queries = [
+            Query(subcommand, b"#a", bounds[: 2 if subcommand is Subcommand.BETWEEN else 1], 5)
+            for subcommand in Subcommand
+            if subcommand is not Subcommand.TARGETS
+        ]
+        self.store.add(entry(1))
+        self.turn()
+        reads = [
+            partial(history.entries, b"#a", query, events=events)
+            for query in (*queries, Query(Subcommand.LATEST, b"#a", (), 5))
+            for events in (False, True)
+        ]
+        plans = self.plans(
+            *reads,
+            lambda: history.entry(b"#a", b"1"),
+            lambda: history.targets(b"al", [b"#a", b"#b"], 0, 9, 5),
+            history.known,
+            lambda: history.prune_old(0),
+            lambda: history.prune_long(b"#a", 0),
+            lambda: list(history.export(b"#a")),
+            lambda: run(rows.put_entry(entry(2, b"al bo"))),
+            lambda: run(rows.rename_history(b"#b", b"#c")),
+            lambda: run(rows.delete_history(b"#a")),
+            lambda: run(rows.delete_account(b"al")),
+            history.prune_doomed,
+        )
+        self.assertEqual([], [one for one in plans if one.startswith("SCAN history")])
+        self.assertEqual([], [one for one in plans if "TEMP B-TREE" in one and "history" in one])
+        # All of it is walked through in its order, and not sorted.
+        (export,) = self.plans(lambda: list(history.export(None)))[:1]
+        self.assertIn("SCAN history USING INDEX history_by_time in", export)
+
+    def test_what_was_said_is_found_among_what_happened(self) -> None:
+        spoken = Query(Subcommand.LATEST, b"#a", (), 5)
+        (plan, *_) = self.plans(
+            lambda: self.store.database.history.entries(b"#a", spoken, events=False)
+        )
+        self.assertIn("USING INDEX history_spoken", plan)
+
+
 #: Masks of bans, and when these end.
 ENDS = ((b"a@a", 6), (b"b@b", 7), (b"c@c", None))
 
@@ -195,9 +261,61 @@ class PruneTests(StoreCase):
                 self.store = self.open(path)
             self.store.history_length = limit
             self.successResultOf(self.store.prune(0))
-            self.assertEqual(left, self.store.database.count_entries())
+            self.assertEqual(left, self.store.database.history.count())
             kept = [int(one.msgid) for one in self.store.database.history.export(None)]
             self.assertEqual(list(range(12 - left, 12)), kept)
+
+    def test_what_is_deleted_is_gone_at_once_and_goes_in_slices(self) -> None:
+        for number in range(SLICE * 2 + 1):
+            self.store.add(entry(number))
+        self.store.add(entry(9999, b"#b"))
+        self.store.delete_history(b"#a")
+        self.store.add(entry(10_000))
+        self.turn()
+        history = self.store.database.history
+
+        def total() -> int:
+            (count,) = self.store.database._connection.execute(
+                "SELECT count(*) FROM history"
+            ).fetchone()
+            return int(count)
+
+        def gone() -> None:
+            """Whatever is asked for, what was deleted is not there."""
+            self.assertEqual([b"9999", b"10000"], [one.msgid for one in history.export(None)])
+            self.assertEqual([b"10000"], [one.msgid for one in history.export(b"#a")])
+            self.assertEqual(2, history.count())
+            self.assertIsNone(history.entry(b"#a", b"7"))
+            for bounds in ((), (Moment(-1),), (MessageId(b"7"),)):
+                for subcommand in (Subcommand.LATEST, Subcommand.AFTER):
+                    query = Query(subcommand, b"#a", bounds, 99)
+                    found = [one.msgid for one in history.entries(b"#a", query, events=True)]
+                    lost = bounds == (MessageId(b"7"),)
+                    self.assertEqual([] if lost else [b"10000"], found, query)
+
+        for left in (SLICE * 2 + 3, SLICE + 3, 3):
+            self.assertEqual(left, total())
+            gone()
+            self.assertTrue(history.prune_doomed())
+        self.assertEqual(2, total())
+        self.assertFalse(history.prune_doomed())
+        gone()
+
+    def test_a_history_that_is_renamed_leaves_what_was_deleted_behind(self) -> None:
+        self.store.add(entry(1, b"#a"))
+        self.store.add(entry(2, b"#b"))
+        self.store.delete_history(b"#a")
+        self.store.delete_history(b"#b")
+        self.store.add(entry(3, b"#a"))
+        self.store.add(entry(4, b"#b"))
+        self.store.rename_history(b"#a", b"#b")
+        self.turn()
+        history = self.store.database.history
+        for _ in range(2):
+            self.assertEqual(
+                [(b"3", b"#b")], [(one.msgid, one.target) for one in history.export(None)]
+            )
+            self.successResultOf(self.store.prune(0))
 
     def test_bans_that_have_ended_go(self) -> None:
         bans = [NetworkBan("kline", mask, b"op", b"", 1, end) for mask, end in ENDS]

@@ -74,7 +74,7 @@ class KillTests(SynchronousTestCase):
             self.assertEqual(0, run(*words, cwd=ROOT, tool="python").returncode)
         for one in (path, copy):
             with contextlib.closing(Database(str(one), exclusive=False)) as database:
-                self.assertEqual(([], rows), (database.check(), database.count_entries()))
+                self.assertEqual(([], rows), (database.check(), database.history.count()))
 
     def test_none_is_lost_and_none_is_doubled(self) -> None:
         path = str(Path(self.mktemp()).absolute())

@@ -105,6 +105,7 @@ class Model(RuleBasedStateMachine):
         self.metadata: dict[tuple[bytes, bytes], Metadata] = {}
         self.secrets: dict[str, bytes] = {}
         self.entries: list[Entry] = []
+        self.closed: set[bytes] = set()
         self.spoken: dict[tuple[bytes, bytes], int] = {}
         self.changes: list[Loaded] = []
         self.other: Database | None = None
@@ -136,7 +137,9 @@ class Model(RuleBasedStateMachine):
         )
         loaded = self.store.open()
         self.store.on_changed = self.changes.append
-        assert self.small() == loaded
+        assert self.small() == replace(loaded, histories=())
+        # What is deleted need not be gone yet.
+        assert {one.target for one in self.entries} <= set(loaded.histories)
         self.other = Database(path, exclusive=False)
 
     def close(self) -> None:
@@ -200,6 +203,12 @@ class Model(RuleBasedStateMachine):
     @rule(before=CHANNELS, after=CHANNELS)
     def rename(self, before: bytes, after: bytes) -> None:
         self.store.rename_history(before, after)
+        if before == after:
+            return
+        self.drop(after)
+        if before in self.closed:
+            self.closed.remove(before)
+            self.closed.add(after)
         self.entries = [
             replace(one, target=after) if one.target == before else one for one in self.entries
         ]
@@ -211,8 +220,17 @@ class Model(RuleBasedStateMachine):
     @rule(where=CHANNELS)
     def forget(self, where: bytes) -> None:
         self.store.delete_history(where)
+        self.drop(where)
+
+    def drop(self, where: bytes) -> None:
+        self.closed.discard(where)
         self.entries = [one for one in self.entries if one.target != where]
         self.markers = {key: one for key, one in self.markers.items() if one.target != where}
+
+    @rule(where=CHANNELS)
+    def close_history(self, where: bytes) -> None:
+        self.store.close_history(where)
+        self.closed.add(where)
 
     @rule(account=ACCOUNTS)
     def put_account(self, account: Account) -> None:
@@ -325,6 +343,7 @@ class Model(RuleBasedStateMachine):
             tuple(self.markers[key] for key in sorted(self.markers)),
             tuple(self.metadata[key] for key in sorted(self.metadata)),
             self.secrets,
+            tuple(sorted(self.closed)),
         )
 
     @precondition(lambda self: not self.broken)
@@ -366,6 +385,17 @@ class Model(RuleBasedStateMachine):
         wanted = sorted((time, target) for target, time in last.items() if after < time < before)
         found = self.done(self.store.targets(who, [b"#a", b"#b"], after, before, limit))
         assert found == [(target, time) for time, target in wanted][:limit]
+
+    @precondition(lambda self: not self.broken)
+    @rule()
+    def export(self) -> None:
+        self.done(self.store.when_written(self.store._journal.given))
+        history = self.store.database.history
+        assert history.count() == len(self.entries)
+        for where in (None, b"#a", b"al bo"):
+            wanted = [one for one in self.entries if where in (None, one.target)]
+            wanted.sort(key=lambda one: (one.time, int(one.msgid)))
+            assert list(history.export(where)) == wanted
 
     @invariant()
     def what_is_written_is_counted(self) -> None:

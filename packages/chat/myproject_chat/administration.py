@@ -324,7 +324,7 @@ def _check(chosen: argparse.Namespace) -> int:
         with _opened(chosen) as database:
             problems = database.check()
             loaded = Loaded() if problems else database.load()
-            entries = 0 if problems else database.count_entries()
+            entries = 0 if problems else database.history.count()
     except sqlite3.DatabaseError as failure:
         if getattr(failure, "sqlite_errorcode", None) != sqlite3.SQLITE_CORRUPT:
             raise

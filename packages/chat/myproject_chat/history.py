@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from myproject_chat.channel import Channel
 from myproject_chat.delivery import Outgoing, OutgoingMultiline
 from myproject_chat.multiline import Line
 from myproject_chat.names import fold
 from myproject_chat.store.records import Entry, Marker, conversation, party
 
 if TYPE_CHECKING:
-    from myproject_chat.channel import Channel
     from myproject_chat.selectors import Query
     from myproject_chat.server import Server
     from myproject_chat.state import User
@@ -61,6 +61,9 @@ class Reader(Protocol):
     def delete_history(self, target: bytes) -> int:
         """Delete a history; gives the ticket."""
 
+    def close_history(self, target: bytes) -> int:
+        """Note that not everybody could read a history; gives the ticket."""
+
     def put_marker(self, marker: Marker) -> int:
         """Write how far somebody has read; gives the ticket."""
 
@@ -90,6 +93,10 @@ class History:
         self.store: Reader | None = None
         # By folded account, or by the guest; by folded target, in the order of their times' setting.
         self._markers: dict[bytes | User, dict[bytes, int]] = {}
+        # Folded channels whose history is from before the last start, as nobody has come back yet; and those
+        # that not everybody could read.
+        self._left: set[bytes] = set()
+        self._closed: set[bytes] = set()
 
     def open(self, store: Reader, loaded: Loaded) -> None:
         """
@@ -101,6 +108,8 @@ class History:
         self.store = store
         for marker in loaded.markers:
             self._markers.setdefault(marker.account, {})[marker.target] = marker.time
+        self._closed.update(loaded.closed)
+        self._left.update(name for name in loaded.histories if name[:1] == b"#")
 
     # What is kept
 
@@ -236,9 +245,37 @@ class History:
             msgid = self._server.new_message_id()
 
     def begin(self, name: bytes) -> None:
-        """A channel is made anew: what was said in one of that name is not for those who come now."""
+        """
+        A channel is made anew: what was said in one of that name is not for those who come now.
+
+        Unless nobody had left it: the server has stopped meanwhile, and they are back. Who was in it is not
+        known any more; where not everybody could have come in, it is deleted all the same.
+        """
+        key = fold(name)
+        if self.store is None or (key in self._left and key not in self._closed):
+            self._left.discard(key)
+            return
+        self._delete(key)
+
+    def _delete(self, key: bytes) -> None:
+        self._left.discard(key)
+        self._closed.discard(key)
         if self.store is not None:
-            self.store.delete_history(fold(name))
+            self.store.delete_history(key)
+
+    def follow(self) -> None:
+        """See which channels have ended or been closed to some; called at the end of a turn."""
+        network = self._server.network
+        for one in network.changed:
+            if isinstance(one, Channel) and _is_closed(one):
+                key = self.channel(one)
+                if key is not None and key not in self._closed and self.store is not None:
+                    self._closed.add(key)
+                    self.store.close_history(key)
+        ended, network.ended = network.ended, set()
+        for key in ended:
+            if key not in network.channels:
+                self._delete(key)
 
     def rename(self, before: bytes, after: bytes) -> None:
         """A channel has another name; its history goes with it, and how far people have read it."""
@@ -248,8 +285,12 @@ class History:
         for markers in self._markers.values():
             if old in markers:
                 markers[new] = markers.pop(old)
+        self._left.discard(new)
+        self._closed.discard(new)
+        if old in self._closed:
+            self._closed.remove(old)
+            self._closed.add(new)
         if self.store is not None:
-            self.store.delete_history(new)
             self.store.rename_history(old, new)
 
     # Read markers
@@ -288,6 +329,12 @@ class History:
     def forget(self, user: User) -> None:
         """Forget how far a guest has read, who is there no more."""
         self._markers.pop(user, None)
+
+
+def _is_closed(channel: Channel) -> bool:
+    """Say whether a channel is not for everybody."""
+    hidden = not channel.flags.isdisjoint((b"i", b"R", b"s"))
+    return hidden or channel.key is not None or bool(channel.mask_list(b"b").masks())
 
 
 def _reader(user: User) -> bytes | User:

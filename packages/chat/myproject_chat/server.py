@@ -173,7 +173,8 @@ class Server:
         """End a turn: close those who do not read, then send everybody what waits for them."""
         while self._doomed:
             self._doomed.pop().close(b"SendQ exceeded")
-        if self.network.changed:
+        if self.network.changed or self.network.ended:
+            self.history.follow()
             self.kept.write_changes()
         turn = self.turn
         self.turn = turn + 1
@@ -263,6 +264,8 @@ class Server:
         self._shutting_down = True
         for session in list(self.sessions):
             session.close(reason)
+        # Nobody has left: they are to find what was said when they come back.
+        self.network.ended.clear()
         self._shutting_down = False
 
     def message(

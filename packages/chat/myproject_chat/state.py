@@ -183,17 +183,19 @@ class Network:
     :ivar channels: by folded name.
     :ivar with_mode: how many users have a user mode, by its letter.
     :ivar most_users: the most users there have been at once.
+    :ivar ended: the folded names of channels that have ended since this was last emptied.
     :ivar changed: users who came to a channel or left one, and channels with another topic or mode, since
         this was last emptied: what outlives them is to be written.
     """
 
-    __slots__ = ("changed", "channels", "most_users", "users", "with_mode")
+    __slots__ = ("changed", "channels", "ended", "most_users", "users", "with_mode")
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
         self.with_mode: Counter[bytes] = Counter()
         self.most_users = 0
+        self.ended: set[bytes] = set()
         self.changed: set[User | Channel] = set()
 
     def user(self, nick: bytes) -> User | None:
@@ -290,6 +292,7 @@ class Network:
             invited.invited.discard(channel)
         channel.invited.clear()
         del self.channels[fold(channel.name)]
+        self.ended.add(fold(channel.name))
 
     def rename_channel(self, channel: Channel, name: bytes) -> None:
         """

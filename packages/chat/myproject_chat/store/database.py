@@ -160,11 +160,6 @@ class Database:
             found.append(f"a row of {table} points nowhere")
         return found + differences(self._connection)
 
-    def count_entries(self) -> int:
-        """Count what is in the histories."""
-        (count,) = self._connection.execute("SELECT count(*) FROM history").fetchone()
-        return int(count)
-
     # Writing
 
     def write(self, statements: Iterable[Statement]) -> None:

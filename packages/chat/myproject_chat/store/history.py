@@ -15,18 +15,20 @@ from typing import Any, Final
 
 from myproject_chat.selectors import Bound, Moment, Query, Subcommand
 from myproject_chat.store.records import Entry
-from myproject_chat.store.rows import SPOKEN, entry_of
+from myproject_chat.store.rows import LAST_DOOMED, SPOKEN, entry_of
 
 __all__ = ["SLICE", "History"]
 
-#: Rows that are deleted in one go: a few milliseconds.
-SLICE: Final = 1000
+#: Rows that are deleted in one go: some ten milliseconds, as each is in half a dozen trees.
+SLICE: Final = 200
 
 _LAST_ID: Final = 2**63 - 1
 _COLUMNS: Final = (
     "msgid, time, target, source, account, command, params, text, tags, concatenated, bot"
 )
 _IS_SPOKEN: Final = "command IN ({})".format(", ".join(f"x'{word.hex()}'" for word in SPOKEN))
+
+_ALIVE: Final = "id > coalesce((SELECT last FROM doomed WHERE doomed.target = history.target), 0)"
 
 #: One step of the index for each target: a DISTINCT would walk all of it.
 _TARGETS: Final = """
@@ -89,7 +91,8 @@ class History:
         if isinstance(bound, Moment):
             return (bound.milliseconds, 0), (bound.milliseconds, _LAST_ID)
         row = self._execute(
-            "SELECT time, id FROM history WHERE msgid = ? AND target = ?", (bound.id, target)
+            f"SELECT time, id FROM history WHERE msgid = ? AND target = ? AND id > {LAST_DOOMED}",  # noqa: S608
+            (bound.id, target, target),
         ).fetchone()
         return None if row is None else (row, row)
 
@@ -99,8 +102,9 @@ class History:
         order = "DESC" if backwards else "ASC"
         rows = self._execute(
             f"SELECT {_COLUMNS} FROM history WHERE target = ? AND (time, id) > (?, ?)"  # noqa: S608 (our own words)
-            f" AND (time, id) < (?, ?){kinds} ORDER BY time {order}, id {order} LIMIT ?",
-            (target, *low, *high, limit),
+            f" AND (time, id) < (?, ?) AND id > {LAST_DOOMED}{kinds}"
+            f" ORDER BY time {order}, id {order} LIMIT ?",
+            (target, *low, *high, target, limit),
         ).fetchall()
         entries = [entry_of(row) for row in rows]
         return entries[::-1] if backwards else entries
@@ -115,8 +119,9 @@ class History:
     def entry(self, target: bytes, msgid: bytes) -> Entry | None:
         """Find an entry of a history by its name."""
         row = self._execute(
-            f"SELECT {_COLUMNS} FROM history WHERE msgid = ? AND target = ?",  # noqa: S608 (our own words)
-            (msgid, target),
+            f"SELECT {_COLUMNS} FROM history WHERE msgid = ? AND target = ?"  # noqa: S608 (our own words)
+            f" AND id > {LAST_DOOMED}",
+            (msgid, target, target),
         ).fetchone()
         return None if row is None else entry_of(row)
 
@@ -134,14 +139,15 @@ class History:
         :return: each with the time of its last message, the earliest first.
         """
         found: list[tuple[bytes, int]] = self._execute(
-            "SELECT target, time FROM parties WHERE who = ? AND time > ? AND time < ?",
-            (who, after, before),
+            "SELECT target, time FROM parties WHERE who = ? AND time > ? AND time < ?"
+            " ORDER BY time, target LIMIT ?",
+            (who, after, before, limit),
         ).fetchall()
         for channel in channels:
             last = self._execute(
                 f"SELECT time FROM history WHERE target = ? AND {_IS_SPOKEN}"  # noqa: S608 (our own words)
-                " ORDER BY time DESC, id DESC LIMIT 1",
-                (channel,),
+                f" AND id > {LAST_DOOMED} ORDER BY time DESC, id DESC LIMIT 1",
+                (channel, channel),
             ).fetchone()
             if last is not None and after < last[0] < before:
                 found.append((channel, last[0]))
@@ -154,13 +160,19 @@ class History:
 
         :param target: of one channel or conversation; None for all.
         """
-        where = "" if target is None else " WHERE target = ?"
+        where = "" if target is None else " AND target = ?"
         values: tuple[Any, ...] = () if target is None else (target,)
         rows = self._execute(
-            f"SELECT {_COLUMNS} FROM history{where} ORDER BY time, id",  # noqa: S608 (our own words)
+            f"SELECT {_COLUMNS} FROM history WHERE {_ALIVE}{where} ORDER BY time, id",  # noqa: S608 (our own words)
             values,
         )
         return map(entry_of, rows)
+
+    def count(self) -> int:
+        """Count the entries."""
+        sql = f"SELECT count(*) FROM history WHERE {_ALIVE}"  # noqa: S608 (our own words)
+        (count,) = self._execute(sql).fetchone()
+        return int(count)
 
     # Deleting
 
@@ -184,6 +196,24 @@ class History:
             return True
         self._execute("DELETE FROM parties WHERE time < ?", (before,))
         return False
+
+    def prune_doomed(self) -> bool:
+        """
+        Delete a slice of what is not there any more for anybody.
+
+        :return: whether there may be more to delete.
+        """
+        doomed = self._execute("SELECT target, last FROM doomed LIMIT 1").fetchone()
+        if doomed is None:
+            return False
+        deleted = self._execute(
+            "DELETE FROM history WHERE id IN"
+            " (SELECT id FROM history WHERE target = ? AND id <= ? ORDER BY time, id LIMIT ?)",
+            (*doomed, SLICE),
+        ).rowcount
+        if deleted < SLICE:
+            self._execute("DELETE FROM doomed WHERE target = ?", doomed[:1])
+        return True
 
     def prune_long(self, target: bytes, most: int) -> bool:
         """

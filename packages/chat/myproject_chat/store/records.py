@@ -197,6 +197,8 @@ class Loaded:
     :ivar markers: how far who has read.
     :ivar metadata: what is said of whom.
     :ivar secrets: what this server alone knows, by name.
+    :ivar closed: the folded channels that not everybody could read at some time.
+    :ivar histories: what has a history, as `Entry.target` has it; only known when the file is opened.
     """
 
     accounts: tuple[Account, ...] = ()
@@ -205,6 +207,8 @@ class Loaded:
     markers: tuple[Marker, ...] = ()
     metadata: tuple[Metadata, ...] = ()
     secrets: dict[str, bytes] = field(default_factory=dict)
+    closed: tuple[bytes, ...] = ()
+    histories: tuple[bytes, ...] = ()
 
 
 def party(account: bytes | None, nick: bytes) -> bytes:

@@ -21,17 +21,20 @@ from myproject_chat.store.records import (
 )
 
 __all__ = [
+    "LAST_DOOMED",
     "SPOKEN",
     "Statement",
     "delete_account",
     "delete_ban",
     "delete_channel",
+    "delete_history",
     "entry_of",
     "load",
     "put_account",
     "put_ban",
     "put_channel",
     "put_entry",
+    "rename_history",
 ]
 
 #: SQL, and what its question marks stand for.
@@ -40,7 +43,11 @@ Statement = tuple[str, tuple[Any, ...]]
 #: What has words; the rest is for clients that want events.
 SPOKEN: Final = (b"PRIVMSG", b"NOTICE")
 
+#: The last row of a history that is not there any more, by its target.
+LAST_DOOMED: Final = "coalesce((SELECT last FROM doomed WHERE target = ?), 0)"
+
 _SEPARATOR = b"\0"
+_DOOM: Final = "INSERT OR REPLACE INTO doomed SELECT target, (SELECT max(id) FROM history)"
 _INSERT_ENTRY = (
     "INSERT OR IGNORE INTO history (msgid, time, target, source, account, command, params,"
     " text, tags, concatenated, bot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -86,9 +93,31 @@ def delete_account(name: bytes) -> Iterator[Statement]:
     yield "DELETE FROM markers WHERE account = ?", (key,)
     yield "DELETE FROM metadata WHERE subject = ?", (key,)
     yield "DELETE FROM ranks WHERE account = ?", (key,)
-    mine = "target IN (SELECT target FROM parties WHERE who = ?)"
-    yield f"DELETE FROM history WHERE {mine}", (key,)  # noqa: S608 (our own words)
-    yield f"DELETE FROM parties WHERE {mine}", (key,)  # noqa: S608 (our own words)
+    mine = "(SELECT target FROM parties WHERE who = ?)"
+    yield f"{_DOOM} FROM {mine}", (key,)
+    yield f"DELETE FROM parties WHERE target IN {mine}", (key,)  # noqa: S608 (our own words)
+
+
+def delete_history(target: bytes) -> Iterator[Statement]:
+    """Delete the whole history of a folded channel, and its markers."""
+    there = "(SELECT ? AS target WHERE EXISTS (SELECT 1 FROM history WHERE target = ?))"
+    yield f"{_DOOM} FROM {there}", (target, target)
+    yield "DELETE FROM closed WHERE target = ?", (target,)
+    yield "DELETE FROM markers WHERE target = ?", (target,)
+
+
+def rename_history(before: bytes, after: bytes) -> Iterator[Statement]:
+    """Give the history of a folded channel, and its markers, to another name, under which nothing is left."""
+    if before == after:
+        return
+    yield "DELETE FROM history WHERE target = ?", (after,)
+    yield "DELETE FROM doomed WHERE target = ?", (after,)
+    alive = f"id > {LAST_DOOMED}"
+    yield f"UPDATE history SET target = ? WHERE target = ? AND {alive}", (after, before, before)  # noqa: S608
+    yield "DELETE FROM closed WHERE target = ?", (after,)
+    yield "UPDATE closed SET target = ? WHERE target = ?", (after, before)
+    yield "DELETE FROM markers WHERE target = ?", (after,)
+    yield "UPDATE markers SET target = ? WHERE target = ?", (after, before)
 
 
 def _accounts(connection: sqlite3.Connection) -> Iterator[Account]:
@@ -240,4 +269,5 @@ def load(connection: sqlite3.Connection) -> Loaded:
         markers=tuple(Marker(*row) for row in rows("markers")),
         metadata=tuple(Metadata(*row) for row in rows("metadata")),
         secrets=dict(rows("secrets")),
+        closed=tuple(target for (target,) in rows("closed")),
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -108,7 +109,8 @@ class Store:
         :raises sqlite3.Error: and what else `Database` raises.
         """
         self._database = self._open_database()
-        return self._database.load()
+        histories = tuple(self._database.history.known())
+        return replace(self._database.load(), histories=histories)
 
     def close(self) -> Deferred[None]:
         """
@@ -200,24 +202,22 @@ class Store:
         return self._journal.write([(sql, (msgid, target))])
 
     def rename_history(self, before: bytes, after: bytes) -> int:
-        """Give the history of a folded channel, and its markers, to another name; gives the ticket."""
+        """
+        Give the history of a folded channel, and its markers, to another name; gives the ticket.
+
+        Nothing is left of what was under that name.
+        """
         if self._dirty is not None:
             self._dirty.add(after)
-        return self._write(
-            [
-                ("UPDATE history SET target = ? WHERE target = ?", (after, before)),
-                ("UPDATE OR REPLACE markers SET target = ? WHERE target = ?", (after, before)),
-            ]
-        )
+        return self._write(rows.rename_history(before, after))
 
     def delete_history(self, target: bytes) -> int:
         """Delete the whole history of a folded channel, and its markers; gives the ticket."""
-        return self._write(
-            [
-                ("DELETE FROM history WHERE target = ?", (target,)),
-                ("DELETE FROM markers WHERE target = ?", (target,)),
-            ]
-        )
+        return self._write(rows.delete_history(target))
+
+    def close_history(self, target: bytes) -> int:
+        """Note that not everybody could read the history of a folded channel; gives the ticket."""
+        return self._write([("INSERT OR IGNORE INTO closed VALUES (?)", (target,))])
 
     def put_account(self, account: Account) -> int:
         """Write an account, new or changed; gives the ticket."""
@@ -322,6 +322,7 @@ class Store:
             self._dirty = None
         dirty, self._dirty, self._pruned_to = self._dirty, set(), length
         try:
+            await self._slice_by_slice(base.history.prune_doomed)
             if not length or self._database is None:
                 return
             for target in await self._run(base.history.known) if dirty is None else dirty:
