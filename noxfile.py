@@ -176,18 +176,20 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def interop(session: nox.Session) -> None:
-    """Real clients, a library and a balancer talk to the servers; installs Debian's packages if it may."""
-    # Each is the name of a program and of its package.
-    wanted = ("irssi", "weechat-headless", "haproxy", "openssl")
+    """Real clients, a browser, a library and a balancer talk to the servers; installs Debian's packages if it may."""
+    # Each is the name of a program and of its package, but for the one that has another.
+    wanted = ("irssi", "weechat-headless", "haproxy", "openssl", "chromium", "chromedriver")
+    packages = {"chromedriver": "chromium-driver"}
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-    missing = [one for one in wanted if shutil.which(one, path=path) is None]
+    missing = [packages.get(one, one) for one in wanted if shutil.which(one, path=path) is None]
     if missing:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             session.skip(f"install these first: {' '.join(missing)}")
         session.run("apt-get", "update", "-qq", external=True)
         session.run("apt-get", "install", "-y", "-qq", *missing, external=True, silent=True)
     # pydle's extra for SASL, by its own name: it is what logs in.
-    session.install("-e", ".", *group("test"), "pydle>=1.2", "pure-sasl>=0.6.2")
+    clients = ("pydle>=1.2", "pure-sasl>=0.6.2", "selenium>=4.20")
+    session.install("-e", ".", *group("test"), *clients)
     trial(session, "tests.interop", MYPROJECT_REQUIRE_INTEROP="1")
 
 
