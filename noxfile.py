@@ -176,7 +176,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def interop(session: nox.Session) -> None:
-    """Real clients, a browser, a library and a balancer talk to the servers; installs Debian's packages if it may."""
+    """Real clients and a browser talk to the servers; installs Debian's packages if it may."""
     # Each is the name of a program and of its package, but for the one that has another.
     wanted = ("irssi", "weechat-headless", "haproxy", "openssl", "chromium", "chromedriver")
     packages = {"chromedriver": "chromium-driver"}
