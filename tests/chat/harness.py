@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -15,14 +16,17 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from myproject_chat import ChatFactory, Settings
-from myproject_chat.configuration import Accounts, HashCost
+from myproject_chat.configuration import Accounts, HashCost, Operator
+from myproject_chat.configuration.fields import Fingerprint
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.wire import Message, parse
 
-__all__ = ["CHEAP", "EPOCH", "Chat", "Client", "at_once"]
+__all__ = ["CHEAP", "EPOCH", "MARK", "Chat", "Client", "at_once"]
 
 # As little as a password can cost.
 CHEAP = Accounts(hash=HashCost(time=1, memory=8, iterations=4096))
+# A certificate that nobody has.
+MARK = Fingerprint("ab" * 32)
 # 2001-09-09 01:46:40 UTC.
 EPOCH = 1_000_000_000
 
@@ -38,8 +42,8 @@ def at_once(function: Callable[[], Any]) -> Deferred[Any]:
 class Transport(StringTransport):
     """Remembers each write, and that Nagle's algorithm was turned off."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, peerAddress: Any = None) -> None:
+        super().__init__(peerAddress=peerAddress)
         self.no_delay = False
         self.cut = False
         self.writes: list[bytes] = []
@@ -60,10 +64,10 @@ class Transport(StringTransport):
 class Client:
     """Somebody at the other end of one connection."""
 
-    def __init__(self, chat: Chat, protocol: ChatProtocol) -> None:
+    def __init__(self, chat: Chat, protocol: ChatProtocol, address: str = "192.168.1.1") -> None:
         self.chat = chat
         self.protocol = protocol
-        self.transport = Transport()
+        self.transport = Transport(peerAddress=IPv4Address("TCP", address, 54321))
         protocol.makeConnection(self.transport)
 
     def feed(self, data: bytes) -> None:
@@ -122,15 +126,17 @@ class Chat:
             self.clock.advance(1)
         self.turn()
 
-    def connect(self) -> Client:
+    def connect(self, address: str = "192.168.1.1") -> Client:
         """Open a connection."""
-        protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.168.1.1", 54321))
+        protocol = self.factory.buildProtocol(IPv4Address("TCP", address, 54321))
         assert isinstance(protocol, ChatProtocol)
-        return Client(self, protocol)
+        return Client(self, protocol, address)
 
-    def join(self, nick: str, *channels: str, caps: str = "") -> Client:
+    def join(
+        self, nick: str, *channels: str, caps: str = "", address: str = "192.168.1.1"
+    ) -> Client:
         """Open a connection, register and join; what came of that is read and gone."""
-        client = self.connect()
+        client = self.connect(address)
         if caps:
             client.type(f"CAP REQ :{caps}", "CAP END")
         client.type(f"NICK {nick}", f"USER {nick} 0 * :{nick.title()} Real")
@@ -138,6 +144,16 @@ class Chat:
             client.type(f"JOIN {channel}")
         client.read()
         return client
+
+    def promote(self, client: Client, *privileges: Any) -> None:
+        """Make a client's user an operator of the server, without a word."""
+        user = client.protocol.session.user
+        assert user is not None
+        operator = Operator(name=user.nick.decode(), fingerprint=MARK, privileges=privileges)
+        settings = self.server.settings
+        self.server.settings = replace(settings, operators=(*settings.operators, operator))
+        user.operator = user.nick
+        self.server.network.set_mode(user, b"o", on=True)
 
     def hush(self, *clients: Client) -> None:
         """Forget what has come for clients so far."""

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -115,12 +116,12 @@ class BanTests(Case):
         self.assertEqual((None, b"Spam"), (kline.expires, kline.reason))
         _, out, _ = self.ask("ban", "list")
         self.assertRegex(
-            out, r"^dline  192.0.2.0/24 +until .*  Banned\nkline  x@\* +for ever  Spam\n$"
+            out, r"^dline  192.0.2.0/24 +until .*  Banned\nkline  \*!x@\* +for ever  Spam\n$"
         )
         self.assertEqual(0, self.ask("ban", "add", "dline", "192.0.2.9/24")[0])
         self.assertEqual(0, self.ask("ban", "add", "dline", "2001:DB8::1/128")[0])
         self.assertEqual(
-            [b"192.0.2.0/24", b"2001:db8::1", b"x@*"],
+            [b"192.0.2.0/24", b"2001:db8::1", b"*!x@*"],
             [one.mask for one in self.database.load().bans],
         )
         for one in ("2001:db8:0::1", "192.0.2.0/24"):
@@ -128,18 +129,28 @@ class BanTests(Case):
         self.assertEqual(0, self.ask("ban", "del", "kline", "X@*")[0])
         self.assertEqual((), self.database.load().bans)
 
+    def test_one_that_has_ended_is_not_listed(self) -> None:
+        for words in (("a:al", "--for", "1h30m"), ("b!*@*",)):
+            self.ask("ban", "add", "kline", *words)
+        then = time.time() + 5400
+        self.patch(time, "time", lambda: then)
+        self.assertEqual(1, self.ask("ban", "list")[1].count("kline"))
+
     def test_each_mistake_is_named(self) -> None:
-        no_mask = "is no mask; give user@host, where * and ? stand for any"
-        no_address = "is no address; give one, or a network as 192.0.2.0/24"
+        no_mask = "it is no mask; give nick!user@host, where * and ? stand for any"
+        no_address = "it is no address; give one, or a network such as 192.0.2.0/24"
         for words, problem in (
-            (("add", "kline", "a b@c"), f"'a b@c' {no_mask}"),
-            (("add", "kline", "a"), f"'a' {no_mask}"),
-            (("add", "kline", "a@"), f"'a@' {no_mask}"),
-            (("add", "dline", "al"), f"'al' {no_address}"),
-            (("del", "dline", "192.0.2.0/33"), f"'192.0.2.0/33' {no_address}"),
+            (("add", "kline", "a b@c"), f"'a b@c': {no_mask}"),
+            (("add", "kline", ""), f"'': {no_mask}"),
+            (
+                ("add", "kline", "a:"),
+                "'a:': it is no account; give a:account, where * and ? stand for any",
+            ),
+            (("add", "dline", "al"), f"'al': {no_address}"),
+            (("del", "dline", "192.0.2.0/33"), f"'192.0.2.0/33': {no_address}"),
             (
                 ("add", "kline", "a@b", "--for", "soon"),
-                "--for: 'soon' is no time; give a number and s, m, h, d or w",
+                "--for: 'soon': it is no time; give one such as 90s, 1h30m or 7d",
             ),
             (
                 ("add", "kline", "a@b", "--reason", "x\r\nERROR"),

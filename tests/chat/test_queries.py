@@ -101,7 +101,7 @@ class WhoTests(SynchronousTestCase):
         al, bo = chat.join("al", "#a"), chat.join("bo", "#a")
         chat.hush(al)
         self.assertEqual(["315"], al.codes("WHO #a o"))
-        make_operator(chat, "bo")
+        chat.promote(bo)
         bo.type("MODE bo +B")
         lines = al.type("WHO #a o")
         self.assertEqual(2, len(lines))
@@ -112,7 +112,7 @@ class WhoTests(SynchronousTestCase):
         op, _ = chat.join("op"), chat.join("bo").type("MODE bo +i")
         chat.server.network.users[b"bo"].host = b"cloak"
         self.assertEqual(["315"], op.codes("WHO b*"))
-        make_operator(chat, "op")
+        chat.promote(op, "see-all")
         self.assertEqual(["352", "315"], op.codes("WHO b*"))
         self.assertEqual(2, op.codes(f"WHO {HOST}").count("352"))
 
@@ -142,11 +142,6 @@ class WhoxTests(SynchronousTestCase):
             lines = al.type(f"WHO al {words}")
             expected = [] if shown is None else [f":irc.example 354 al {shown}"]
             self.assertEqual(expected, lines[:-1])
-
-
-def make_operator(chat: Chat, nick: str) -> None:
-    """Make somebody an operator of the server."""
-    chat.server.network.set_mode(chat.server.network.users[nick.encode()], b"o", on=True)
 
 
 class WhoisTests(SynchronousTestCase):
@@ -192,7 +187,7 @@ class WhoisTests(SynchronousTestCase):
         chat = Chat()
         al, bo = chat.join("al"), chat.join("bo")
         bo.type("MODE bo +B")
-        make_operator(chat, "bo")
+        chat.promote(bo)
         user = chat.server.network.users[b"bo"]
         user.account = b"Bob"
         session = bo.protocol.session
@@ -211,12 +206,26 @@ class WhoisTests(SynchronousTestCase):
         ]
         self.assertEqual(private, bo.type("WHOIS bo")[-5:-2])
 
-    def test_operators_see_secret_channels(self) -> None:
-        chat = Chat()
-        op, bo = chat.join("op"), chat.join("bo", "#a")
-        bo.type("MODE #a +s")
-        make_operator(chat, "op")
-        self.assertIn("319", op.codes("WHOIS bo"))
+    def test_operators_who_see_all_see_what_is_secret_and_who_hides(self) -> None:
+        for privileges, seen in (("see-all",), True), (("ban", "stats"), False):
+            chat = Chat()
+            op, bo = chat.join("op"), chat.join("bo", "#a")
+            bo.type("MODE #a +s", "MODE bo +i")
+            chat.promote(op, *privileges)
+            self.assertEqual(seen, "319" in op.codes("WHOIS bo"))
+            self.assertEqual(seen, "322" in op.codes("LIST"))
+            self.assertEqual(seen, "353" in op.codes("NAMES #a"))
+            self.assertEqual(seen, "352" in op.codes("WHO #a"))
+            self.assertEqual(seen, "352" in op.codes("WHO b*"))
+
+    def test_whom_operators_who_ban_see_the_addresses_of(self) -> None:
+        for privileges, seen in ((("ban",), True), (("see-all",), True), (("kill",), False)):
+            chat = Chat()
+            op, _ = chat.join("op"), chat.join("bo")
+            chat.promote(op, *privileges)
+            self.assertEqual(seen, "338" in op.codes("WHOIS bo"))
+            shown = HOST if seen else "255.255.255.255"
+            self.assertIn(f":irc.example 354 op {shown}", op.type("WHO bo %i"))
 
 
 class WhowasTests(SynchronousTestCase):
@@ -305,8 +314,9 @@ class UserModeTests(SynchronousTestCase):
         chat = Chat()
         al = chat.join("al")
         self.assertEqual([], al.type("MODE al +os"))
-        make_operator(chat, "al")
-        self.assertEqual([f":al!~al@{HOST} MODE al +sw"], al.type("MODE al +sw"))
+        chat.promote(al)
+        notices = ":irc.example 008 al +fkox :are the notices that you hear"
+        self.assertEqual([f":al!~al@{HOST} MODE al +sw", notices], al.type("MODE al +sw"))
         self.assertEqual([f":al!~al@{HOST} MODE al -os"], al.type("MODE al -o"))
         self.assertEqual([":irc.example 221 al +w"], al.type("MODE al"))
 

@@ -36,8 +36,7 @@ class StatsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.chat = Chat()
         self.al = self.chat.join("al")
-        network = self.chat.server.network
-        network.set_mode(network.users[b"al"], b"o", on=True)
+        self.chat.promote(self.al, "stats")
         self.bo = self.chat.join("bo")
 
     def test_everybody_may_know_since_when_it_runs(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
-import ipaddress
 import json
 import os
 import sqlite3
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from myproject_chat.bans import DLINE, KLINE, is_over, read_duration, read_mask
 from myproject_chat.names import fold, is_nick
 from myproject_chat.passwords import Cost, hash_password
 from myproject_chat.scram import derive
@@ -36,9 +36,7 @@ __all__ = ["PROGRAM", "main"]
 PROGRAM = "python -m myproject_chat"
 
 _STATE = "myproject-chat.sqlite"
-_KINDS = ("kline", "dline")
 _SALT_SIZE = 16
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SETTER = b"administrator"
 
 
@@ -86,11 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     adding = add(ban, "add", _ban_add, "keep somebody out")
     deleting = add(ban, "del", _ban_del, "let somebody in again")
     for one in (adding, deleting):
-        one.add_argument("kind", choices=_KINDS, help="kline: user@host; dline: address or network")
-        one.add_argument("mask", metavar="MASK")
-    adding.add_argument("--reason", default="Banned", help="what those are told whom it hits")
+        one.add_argument("kind", choices=(KLINE, DLINE), help="kline: a person; dline: an address")
+        one.add_argument(
+            "mask",
+            metavar="MASK",
+            help="nick!user@host or a:account; of a dline an address or a network",
+        )
     adding.add_argument(
-        "--for", dest="duration", metavar="TIME", help="a number and s, m, h, d or w; else for ever"
+        "--reason",
+        default="Banned",
+        help="what those are told whom it hits, and behind a | what operators alone see",
+    )
+    adding.add_argument(
+        "--for", dest="duration", metavar="TIME", help="90s, 1h30m, 7d or the like; else for ever"
     )
     add(ban, "list", _ban_list, "list all bans")
     add(words, "check", _check, "look for damage in the file")
@@ -268,27 +274,23 @@ def _account_list(chosen: argparse.Namespace) -> int:
 
 def _mask(kind: str, mask: str) -> bytes:
     """Read a mask in the form in which servers have it."""
-    if kind == "dline":
-        try:
-            network = ipaddress.ip_network(mask, strict=False)
-        except ValueError:
-            _refuse(f"{mask!r} is no address; give one, or a network as 192.0.2.0/24")
-        whole = network.prefixlen == network.max_prefixlen
-        return str(network.network_address if whole else network).encode("ascii")
-    user, at, host = mask.partition("@")
-    if not user or not host or not at or any(ord(one) <= ord(" ") for one in mask):
-        _refuse(f"{mask!r} is no mask; give user@host, where * and ? stand for any")
-    return fold(mask.encode("utf-8"))
+    try:
+        return read_mask(kind, mask.encode("utf-8")).mask
+    except UnicodeError:
+        # It is a ValueError as well; `main` says what is wrong.
+        raise
+    except ValueError as mistake:
+        _refuse(f"{mask!r}: {mistake}")
 
 
 def _ban_add(chosen: argparse.Namespace) -> int:
     now = int(time.time())
     expires = None
     if chosen.duration is not None:
-        number, unit = chosen.duration[:-1], chosen.duration[-1:]
-        if unit not in _UNITS or not number.isdigit() or not 0 < len(number) <= 6:
-            _refuse(f"--for: {chosen.duration!r} is no time; give a number and s, m, h, d or w")
-        expires = now + int(number) * _UNITS[unit]
+        try:
+            expires = now + read_duration(chosen.duration)
+        except ValueError as mistake:
+            _refuse(f"--for: {chosen.duration!r}: {mistake}; give one such as 90s, 1h30m or 7d")
     mask = _mask(chosen.kind, chosen.mask)
     if any(ord(character) < ord(" ") for character in chosen.reason):
         _refuse(f"--reason: {chosen.reason!r} is not one line; give one")
@@ -310,6 +312,8 @@ def _ban_del(chosen: argparse.Namespace) -> int:
 def _ban_list(chosen: argparse.Namespace) -> int:
     with _opened(chosen) as database:
         for ban in database.load().bans:
+            if is_over(ban, time.time()):
+                continue
             until = "for ever" if ban.expires is None else f"until {_when(ban.expires)}"
             mask, reason = (one.decode("utf-8", "replace") for one in (ban.mask, ban.reason))
             _say(f"{ban.kind}  {mask:40}  {until}  {reason}")

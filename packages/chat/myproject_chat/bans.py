@@ -46,6 +46,7 @@ __all__ = [
     "NetworkTable",
     "Person",
     "Rule",
+    "is_over",
     "private_reason",
     "public_reason",
     "read_duration",
@@ -451,7 +452,7 @@ class Bans:
         """Give the bans of a kind that are in force."""
         now = self._wall()
         for key, entry in list(self._entries.items()):
-            if _is_over(entry.ban, now):
+            if is_over(entry.ban, now):
                 # From the file the store takes them itself.
                 self._drop(key)
         return [entry.ban for entry in self._entries.values() if entry.ban.kind == kind]
@@ -468,7 +469,7 @@ class Bans:
             return None
         now = self._wall()
         for entry in self._places.around(address):
-            if not _is_over(entry.ban, now):
+            if not is_over(entry.ban, now):
                 return entry.ban
         return None
 
@@ -487,7 +488,7 @@ class Bans:
         now = self._wall()
         address = address_of(person.address) if self._people_there else None
         for entry in self._near(person, address):
-            if entry.rule.fits(person, address) and not _is_over(entry.ban, now):
+            if entry.rule.fits(person, address) and not is_over(entry.ban, now):
                 return entry.ban
         return None
 
@@ -497,5 +498,6 @@ class Bans:
         yield from self._people.near(person)
 
 
-def _is_over(ban: NetworkBan, now: float) -> bool:
+def is_over(ban: NetworkBan, now: float) -> bool:
+    """Say whether a ban has ended."""
     return ban.expires is not None and ban.expires <= now

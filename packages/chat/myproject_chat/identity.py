@@ -52,6 +52,7 @@ def set_account(server: Server, user: User, account: bytes | None) -> None:
     former, user.account = user.account, account
     server.metadata.swap(user, former)
     server.network.changed.add(user)
+    server.suspect(user)
     news = server.message(user, b"ACCOUNT", (account or b"*",))
     broadcast((user,), news, needs=ACCOUNT_NOTIFY)
     notify(server, user, news, ACCOUNT_NOTIFY)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from myproject_chat.bans import DLINE, KLINE
+
 if TYPE_CHECKING:
     from myproject_chat.server import Server
 
@@ -30,3 +32,14 @@ def chat_metrics(server: Server) -> Iterator[Metric]:
         "What users said and did that others are told of, each once: PRIVMSG, JOIN, NICK and the like.",
         server.messages,
     )
+    bans = GaugeMetricFamily("myproject_chat_bans", "Bans of the server.", labels=["kind"])
+    hits = CounterMetricFamily(
+        "myproject_chat_banned_total",
+        "Connections and users whom a ban has kept out or ended.",
+        labels=["kind"],
+    )
+    for kind in (DLINE, KLINE):
+        bans.add_metric([kind], len(server.bans.of_kind(kind)))
+        hits.add_metric([kind], server.bans.hits[kind])
+    yield bans
+    yield hits

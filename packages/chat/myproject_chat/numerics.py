@@ -58,6 +58,7 @@ __all__ = [
     "ERR_USERONCHANNEL",
     "ERR_USERSDONTMATCH",
     "ERR_WASNOSUCHNICK",
+    "ERR_YOUREBANNEDCREEP",
     "RPL_ACCEPTLIST",
     "RPL_ADMINEMAIL",
     "RPL_ADMINLOC1",
@@ -121,9 +122,13 @@ __all__ = [
     "RPL_NAMREPLY",
     "RPL_NOTOPIC",
     "RPL_NOWAWAY",
+    "RPL_REHASHING",
     "RPL_SASLMECHS",
     "RPL_SASLSUCCESS",
+    "RPL_SNOMASK",
     "RPL_STATSCOMMANDS",
+    "RPL_STATSDLINE",
+    "RPL_STATSKLINE",
     "RPL_STATSLINKINFO",
     "RPL_STATSOLINE",
     "RPL_STATSUPTIME",
@@ -176,10 +181,14 @@ RPL_MYINFO = Numeric(b"004")
 RPL_ISUPPORT = Numeric(b"005", b"are supported by this server")
 RPL_MAP = Numeric(b"006")
 RPL_MAPEND = Numeric(b"007", b"End of MAP")
+RPL_SNOMASK = Numeric(b"008")
 RPL_STATSLINKINFO = Numeric(b"211")
 RPL_STATSCOMMANDS = Numeric(b"212")
+RPL_STATSKLINE = Numeric(b"216")
 RPL_ENDOFSTATS = Numeric(b"219", b"End of STATS")
 RPL_UMODEIS = Numeric(b"221")
+# https://www.alien.net.au/irc/irc2numerics.html: Solanum's, InspIRCd has the same.
+RPL_STATSDLINE = Numeric(b"225")
 RPL_STATSUPTIME = Numeric(b"242")
 RPL_STATSOLINE = Numeric(b"243")
 RPL_LUSERCLIENT = Numeric(b"251")
@@ -244,6 +253,7 @@ RPL_ENDOFMOTD = Numeric(b"376", b"End of the message of the day")
 RPL_VISIBLEHOST = Numeric(b"396", b"is your visible host now")
 RPL_WHOISMODES = Numeric(b"379")
 RPL_YOUREOPER = Numeric(b"381", b"You are now an operator of the server")
+RPL_REHASHING = Numeric(b"382", b"Reading the settings again")
 RPL_TIME = Numeric(b"391")
 ERR_NOSUCHNICK = Numeric(b"401", b"No such nick")
 ERR_NOSUCHCHANNEL = Numeric(b"403", b"No such channel")
@@ -270,6 +280,7 @@ ERR_ACCEPTFULL = Numeric(b"456", b"You accept as many as you can")
 ERR_NEEDMOREPARAMS = Numeric(b"461", b"Not enough parameters")
 ERR_ALREADYREGISTERED = Numeric(b"462", b"You are registered already")
 ERR_PASSWDMISMATCH = Numeric(b"464", b"That is not the server's password")
+ERR_YOUREBANNEDCREEP = Numeric(b"465")
 ERR_INVALIDUSERNAME = Numeric(b"468", b"That user name is not allowed")
 ERR_LINKCHANNEL = Numeric(b"470", b"Forwarding you to another channel")
 ERR_CHANNELISFULL = Numeric(b"471", b"Cannot join: the channel is full (+l)")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myproject.limits import is_among
-from myproject_chat.delivery import broadcast
+from myproject_chat.numerics import ERR_NOPRIVILEGES
 from myproject_chat.throttle import Busy
 
 if TYPE_CHECKING:
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from myproject_chat.settings import Settings
     from myproject_chat.state import User
 
-__all__ = ["Busy", "is_known", "may", "may_try", "proven", "tell_operators"]
+__all__ = [
+    "Busy",
+    "is_allowed",
+    "is_known",
+    "may",
+    "may_try",
+    "proven",
+    "sees_addresses",
+    "sees_hidden",
+]
 
 
 def may_try(settings: Settings, address: str) -> bool:
@@ -98,14 +107,35 @@ def may(server: Server, user: User, privilege: Privilege) -> bool:
     return operator is not None and privilege in operator.privileges
 
 
-def tell_operators(server: Server, text: bytes) -> None:
+def sees_hidden(server: Server, user: User) -> bool:
     """
-    Tell the operators who want to know of what goes on (user mode ``s``).
+    Say whether a user sees who and what hides: secret channels, and users who are invisible.
 
     :param server: the server.
-    :param text: what happened, UTF-8.
+    :param user: the user.
     """
-    if not server.network.with_mode[b"s"]:
-        return
-    those = [user for user in server.network.users.values() if b"s" in user.modes]
-    broadcast(those, server.announcement(b"NOTICE", (b"*",), text))
+    return may(server, user, "see-all")
+
+
+def sees_addresses(server: Server, user: User) -> bool:
+    """
+    Say whether a user sees where others are: it may see all, or has to know whom it bans.
+
+    :param server: the server.
+    :param user: the user.
+    """
+    return may(server, user, "see-all") or may(server, user, "ban")
+
+
+def is_allowed(session: Session, user: User, privilege: Privilege) -> bool:
+    """
+    Say whether a user has a privilege, or answer 481.
+
+    :param session: who asks.
+    :param user: who that is.
+    :param privilege: what it wants to do.
+    """
+    if may(session.server, user, privilege):
+        return True
+    session.reply(ERR_NOPRIVILEGES)
+    return False

@@ -21,11 +21,13 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myproject.interfaces import (
     FurtherPorts,
+    IAsksToReload,
     IDrainable,
     IHasHealth,
     IHasMetrics,
@@ -35,6 +37,7 @@ from myproject.interfaces import (
 )
 from myproject_chat.commands import COMMANDS
 from myproject_chat.commands.network_operators import dismiss
+from myproject_chat.expulsion import last_words
 from myproject_chat.server import Server
 from myproject_chat.settings import Settings
 
@@ -42,8 +45,9 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from twisted.application.service import IService
     from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 
+    from myproject.reload import Reloaded
     from myproject_chat.session import Session
     from myproject_chat.store import Loaded, Store
     from myproject_chat.store.service import StoreService
@@ -153,7 +157,7 @@ class ChatProtocol(Protocol):
         """The connection is gone; `connectionLost` follows and says so to the session."""
 
 
-@implementer(IHasHealth, IHasMetrics, IHasPorts, IHasServices, IReloadable)
+@implementer(IAsksToReload, IHasHealth, IHasMetrics, IHasPorts, IHasServices, IReloadable)
 class ChatFactory(Factory):
     """
     An IRC server: one `Server`, and a `ChatProtocol` for each connection.
@@ -170,6 +174,7 @@ class ChatFactory(Factory):
 
     noisy = False
     protocol = ChatProtocol
+    _log = Logger()
 
     def __init__(
         self,
@@ -196,6 +201,7 @@ class ChatFactory(Factory):
         self.server = Server(
             settings, COMMANDS, self._now, wall, self._wake, passwords=self._passwords
         )
+        self.server.on_noted = self._noted
 
     def services(self) -> list[IService]:
         """The store: its file is open, and all that is small taken from it, before the first client comes."""
@@ -249,6 +255,30 @@ class ChatFactory(Factory):
 
     def _now(self) -> float:
         return self.clock.seconds()
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Take a connection; whose address is banned is told so, and let go.
+
+        :param addr: the peer's address.
+        """
+        host = getattr(addr, "host", None)
+        ban = self.server.bans.of_address(host)
+        if ban is None:
+            return super().buildProtocol(addr)
+        # Who is let in is spared the import.
+        from myproject.farewell import Farewell
+
+        self.server.bans.hits[ban.kind] += 1
+        why = ban.reason.decode("utf-8", "replace")
+        return Farewell(last_words(str(host), ban), why, self.clock)
+
+    def offer_reload(self, reload: Callable[[], Reloaded]) -> None:
+        """Let REHASH do what SIGHUP does."""
+        self.server.reload_settings = reload
+
+    def _noted(self, text: bytes) -> None:
+        self._log.info("{text}", text=text.decode("utf-8", "replace"))
 
     def metrics(self) -> Iterator[Metric]:
         """Tell Prometheus of users, channels and messages."""

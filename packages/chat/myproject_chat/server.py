@@ -19,8 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from myproject_chat.accounts import Accounts
+from myproject_chat.bans import Bans
 from myproject_chat.capability import AWAY_NOTIFY, offered, written
 from myproject_chat.delivery import Outgoing, broadcast, stamp
+from myproject_chat.expulsion import expel, expel_all
+from myproject_chat.fakelag import Pace
 from myproject_chat.history import History
 from myproject_chat.identity import forget_account
 from myproject_chat.keeping import Kept
@@ -28,6 +31,7 @@ from myproject_chat.metadata_changes import MetadataChanges
 from myproject_chat.modes import OPERATORS_USER_MODES
 from myproject_chat.monitor import Watchers, notify
 from myproject_chat.names import host_name
+from myproject_chat.notices import COMING, FLOODS, GOING, tell_operators
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
@@ -35,17 +39,41 @@ from myproject_chat.timers import Wheel
 from myproject_chat.whowas import Whowas
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from myproject_chat.accounts import Hasher, Keeper
+    from myproject_chat.bans import BanKeeper
     from myproject_chat.commands.registry import Command
     from myproject_chat.history import Reader
+    from myproject_chat.receiving import Receiving
     from myproject_chat.sending import Sending
-    from myproject_chat.store.records import Loaded
+    from myproject_chat.store.records import Loaded, NetworkBan
 
-    class Storing(Keeper, Reader, Protocol):
+    class Storing(Keeper, Reader, BanKeeper, Protocol):
         """A store."""
 
 
-__all__ = ["Server"]
+class Reloaded(Protocol):
+    """What came of reading the settings again; the core has the like."""
+
+    @property
+    def mistake(self) -> str:
+        """Why nothing changed; empty if there is no mistake."""
+
+    @property
+    def changed(self) -> Sequence[str]:
+        """The names of the settings that changed."""
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """The names of those that need a restart."""
+
+    @property
+    def file(self) -> Path | None:
+        """The file that was read."""
+
+
+__all__ = ["Reloaded", "Server"]
 
 
 # Why somebody is away whose account stays while no client of it is connected.
@@ -77,9 +105,14 @@ class Server:
     :ivar registered: how many of the sessions have registered.
     :ivar sessions: those that are not closed, in the order in which they came.
     :ivar wheel: when each of them is looked at next.
+    :ivar lagging: when those whose lines wait for their time go on.
+    :ivar pace: how fast clients may go.
     :ivar turn: how many turns have been flushed.
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
+    :ivar bans: who is kept out.
+    :ivar reload_settings: reads the settings again, and says what came of it; None if nobody has said how.
+    :ivar on_noted: called with what operators have done to others, for the log.
     :ivar used: how often each command was given, by its name.
     """
 
@@ -106,10 +139,15 @@ class Server:
         self.accounts = Accounts(lambda: self.settings, passwords, now, wall)
         self.kept = Kept(self)
         self.metadata = MetadataChanges(self)
+        self.bans = Bans(wall)
+        self.reload_settings: Callable[[], Reloaded] | None = None
+        self.on_noted: Callable[[bytes], None] = lambda _: None
         self.history = History(self)
         self.registered = 0
         self.sessions: dict[Session, None] = {}
         self.wheel: Wheel[Session] = Wheel()
+        self.lagging: Wheel[Receiving] = Wheel()
+        self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
         self.turn = 0
         self.started = wall()
         self.written = 0
@@ -123,6 +161,7 @@ class Server:
         self._wake = wake
         self._dirty: list[Sending] = []
         self._doomed: list[Session] = []
+        self._suspects: dict[User, None] = {}
 
     def connect(
         self,
@@ -163,6 +202,34 @@ class Server:
             self._wake()
         self._dirty.append(session)
 
+    def enforce(self, bans: Sequence[NetworkBan]) -> int:
+        """
+        Make those go whom new bans hit.
+
+        :param bans: the bans.
+        :return: how many went.
+        """
+        if not bans:
+            return 0
+        new = Bans(self.wall)
+        new.refresh(bans)
+        return expel_all(self, new)
+
+    def suspect(self, user: User) -> None:
+        """Note that a user is somebody else now: the bans are asked again at the end of the turn."""
+        if len(self.bans):
+            self._suspects[user] = None
+
+    def note_flood(self, session: Session, what: bytes) -> None:
+        """
+        Tell operators of a client that sent, or let pile up, too much.
+
+        :param session: the client, as it was before it is closed.
+        :param what: too much of what, as it is told when it is closed.
+        """
+        address = host_name(session.address)
+        tell_operators(self, FLOODS, b"%b: %b (%b)" % (what, session.target, address))
+
     def doom(self, session: Session) -> None:
         """Note that a session is to be closed at the end of the turn: too much waits for it."""
         if not self._dirty and not self._doomed:
@@ -171,8 +238,14 @@ class Server:
 
     def flush(self) -> None:
         """End a turn: close those who do not read, then send everybody what waits for them."""
+        if self._suspects:
+            suspects, self._suspects = self._suspects, {}
+            for user in suspects:
+                expel(self, user, self.bans)
         while self._doomed:
-            self._doomed.pop().close(b"SendQ exceeded")
+            flooded = self._doomed.pop()
+            self.note_flood(flooded, b"SendQ exceeded")
+            flooded.close(b"SendQ exceeded")
         if self.network.changed or self.network.ended:
             self.history.follow()
             self.kept.write_changes()
@@ -197,6 +270,7 @@ class Server:
         :param settings: the settings.
         """
         self.settings = settings
+        self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
         before, self.offered = self.offered, offered(settings)
         gone = [name for name in before if name not in self.offered]
         new = [
@@ -205,6 +279,7 @@ class Server:
             if name not in before or before[name] != value
         ]
         for session in list(self.sessions):
+            session.set_pace()
             session.reoffer(gone, new)
 
     def open(self, store: Storing, loaded: Loaded) -> None:
@@ -217,6 +292,8 @@ class Server:
         self.accounts.open(store, loaded)
         self.history.open(store, loaded)
         self.kept.restore(loaded.channels)
+        self.bans.open(store, loaded.bans)
+        expel_all(self, self.bans)
         self.metadata.restore(loaded.metadata)
 
     def refresh(self, loaded: Loaded) -> None:
@@ -227,6 +304,7 @@ class Server:
         """
         for key in self.accounts.refresh(loaded, self.written):
             forget_account(self, key)
+        self.enforce(self.bans.refresh(loaded.bans))
 
     def resume(self, session: Sending) -> None:
         """Note that a session's command can go on at the end of the turn: there is room for its lines."""
@@ -250,10 +328,22 @@ class Server:
     def sweep(self) -> None:
         """Do what time asks for; called about once in a second."""
         now = self.now()
+        self._catch_up(now)
         for session in self.wheel.due(now):
             again = session.tick(now)
             if again is not None:
                 self.wheel.put(session, again)
+
+    def _catch_up(self, now: float) -> None:
+        """Let those go on who sent faster than they may; a bug that one of them finds stops none of the others."""
+        bugs: list[Exception] = []
+        for session in self.lagging.due(now):
+            try:
+                session.catch_up()
+            except Exception as bug:
+                bugs.append(bug)
+        if bugs:
+            raise ExceptionGroup("lines that had to wait", bugs)
 
     def shut_down(self, reason: bytes) -> None:
         """
@@ -388,6 +478,7 @@ class Server:
         """
         self.network.add(user)
         self.watchers.tell_online(user)
+        tell_operators(self, COMING, b"Connected: %b (%b)" % (user.real_source, user.real_name))
 
     def quit(self, user: User, reason: bytes) -> None:
         """
@@ -407,3 +498,4 @@ class Server:
         self.network.remove(user)
         broadcast(peers, message)
         self.watchers.tell_offline(user.nick)
+        tell_operators(self, GOING, b"Gone: %b (%b)" % (user.real_source, reason))

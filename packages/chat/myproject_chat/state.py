@@ -30,6 +30,8 @@ MAX_ACCEPTED = 64
 class Receiver(Protocol):
     """One of a user's clients: where what is said to the user goes."""
 
+    host: bytes
+    address: str
     capabilities: int
     subscriptions: frozenset[bytes]
     secure: bool
@@ -73,6 +75,7 @@ class User:
     :ivar invited: the channels that have invited the user.
     :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
     :ivar operator: the name under which the user said OPER; it counts while mode ``o`` is set.
+    :ivar notices: the letters of the notices that the user hears; they count while mode ``s`` is set.
     :ivar accepted: who may write to the user although mode ``R`` would not have it.
     :ivar away: why the user is away, or None.
     :ivar metadata: what the user says of itself, by key; the account's own dict, if that is kept.
@@ -91,6 +94,7 @@ class User:
         "metadata",
         "modes",
         "nick",
+        "notices",
         "operator",
         "real_name",
         "receivers",
@@ -120,6 +124,7 @@ class User:
         self.invited: set[Channel] = set()
         self.modes: set[bytes] = set()
         self.operator = b""
+        self.notices = b""
         self.accepted: set[User] = set()
         self.away: bytes | None = None
         self.metadata: dict[bytes, bytes] = {}
@@ -182,18 +187,20 @@ class Network:
     :ivar users: by folded nick.
     :ivar channels: by folded name.
     :ivar with_mode: how many users have a user mode, by its letter.
+    :ivar listeners: those with mode ``s``.
     :ivar most_users: the most users there have been at once.
     :ivar ended: the folded names of channels that have ended since this was last emptied.
     :ivar changed: users who came to a channel or left one, and channels with another topic or mode, since
         this was last emptied: what outlives them is to be written.
     """
 
-    __slots__ = ("changed", "channels", "ended", "most_users", "users", "with_mode")
+    __slots__ = ("changed", "channels", "ended", "listeners", "most_users", "users", "with_mode")
 
     def __init__(self) -> None:
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
         self.with_mode: Counter[bytes] = Counter()
+        self.listeners: dict[User, None] = {}
         self.most_users = 0
         self.ended: set[bytes] = set()
         self.changed: set[User | Channel] = set()
@@ -255,6 +262,11 @@ class Network:
         else:
             user.modes.discard(letter)
         self.with_mode[letter] += 1 if on else -1
+        if letter == b"s":
+            if on:
+                self.listeners[user] = None
+            else:
+                del self.listeners[user]
         return True
 
     def join(self, user: User, name: bytes, now: int) -> Channel:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from myproject_chat.commands.accounts import ACCOUNTS
 from myproject_chat.commands.authentication import AUTHENTICATION
+from myproject_chat.commands.bans import NETWORK_BANS
 from myproject_chat.commands.capabilities import CAPABILITY
 from myproject_chat.commands.channels import CHANNELS
 from myproject_chat.commands.history import HISTORY
@@ -52,6 +53,7 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
             MODERATION,
             MODES,
             MONITOR,
+            NETWORK_BANS,
             NETWORK_OPERATORS,
             READ_MARKERS,
             REGISTRATION,

@@ -42,6 +42,7 @@ from myproject_chat.numerics import (
     RPL_TOPICWHOTIME,
     Numeric,
 )
+from myproject_chat.operators import sees_hidden
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from myproject_chat.state import Receiver, User
     from myproject_chat.wire import Message
 
-__all__ = ["CHANNELS", "TOPIC_LENGTH", "announce", "enter", "welcome"]
+__all__ = ["CHANNELS", "TOPIC_LENGTH", "announce", "enter", "leave", "welcome"]
 
 CHANNELS = Table()
 
@@ -70,7 +71,7 @@ async def join(session: Session, user: User, message: Message) -> None:
     """Enter channels; ``0`` leaves all of them."""
     if message.params[0] == b"0":
         for channel in sorted(user.channels, key=lambda channel: channel.name):
-            _part(session, user, channel, None)
+            leave(session.server, user, channel, None)
         return
     keys = message.params[1].split(b",") if len(message.params) > 1 else []
     for index, name in enumerate(message.params[0].split(b",")):
@@ -195,14 +196,22 @@ def part(session: Session, user: User, message: Message) -> None:
     for name in names(message.params[0]):
         channel = joined_channel(session, user, name)
         if channel is not None:
-            _part(session, user, channel, reason)
+            leave(session.server, user, channel, reason)
 
 
-def _part(session: Session, user: User, channel: Channel, reason: bytes | None) -> None:
-    message = session.server.message(user, b"PART", (channel.name,), reason)
-    session.server.history.happened(message, (channel,))
+def leave(server: Server, user: User, channel: Channel, reason: bytes | None) -> None:
+    """
+    Take a user out of a channel, and tell all whom it concerns.
+
+    :param server: the server.
+    :param user: the user, who is in it.
+    :param channel: the channel.
+    :param reason: why, or None.
+    """
+    message = server.message(user, b"PART", (channel.name,), reason)
+    server.history.happened(message, (channel,))
     broadcast(channel.audience(user), message)
-    session.server.network.leave(user, channel)
+    server.network.leave(user, channel)
 
 
 @CHANNELS.registered(b"NAMES")
@@ -211,18 +220,22 @@ async def names_(session: Session, user: User, message: Message) -> None:
     if not message.params:
         session.reply(RPL_ENDOFNAMES, b"*")
         return
+    hidden = sees_hidden(session.server, user)
     for name in names(message.params[0]):
         channel = session.server.network.channel(name)
-        if channel is not None and (not channel.secret or channel in user.channels):
-            for line in _names(session, user, channel):
+        if channel is not None and (hidden or not channel.secret or channel in user.channels):
+            for line in _names(session, user, channel, hidden=hidden):
                 _send_line(session, channel, line)
                 await session.drained()
     session.reply(RPL_ENDOFNAMES, message.params[0])
 
 
-def _names(receiver: Receiver, user: User, channel: Channel) -> list[bytes]:
-    """Give the lines that name a channel's members, as they are now."""
-    return pack(_as_wanted(receiver, channel, _visible(user, channel)), _NAMES_ROOM)
+def _names(
+    receiver: Receiver, user: User, channel: Channel, *, hidden: bool = False
+) -> list[bytes]:
+    """Give the lines that name a channel's members, as they are now; those that hide, too, or not."""
+    members = channel.members if hidden else _visible(user, channel)
+    return pack(_as_wanted(receiver, channel, members), _NAMES_ROOM)
 
 
 def _send_line(receiver: Receiver, channel: Channel, line: bytes) -> None:

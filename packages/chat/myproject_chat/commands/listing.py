@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from myproject_chat.commands.registry import Table
 from myproject_chat.names import matches
 from myproject_chat.numerics import RPL_LIST, RPL_LISTEND, RPL_LISTSTART
+from myproject_chat.operators import sees_hidden
 
 if TYPE_CHECKING:
     from myproject_chat.channel import Channel
@@ -39,18 +40,20 @@ _DIGITS = 9
 
 @LISTING.registered(b"LIST")
 async def list_(session: Session, user: User, message: Message) -> None:
-    """List channels that are not secret, or that one is in."""
+    """List channels that are not secret, or that one is in; all, for operators who see all."""
     meets = _read(message.params[0] if message.params else b"", session.server.wall())
     session.reply(RPL_LISTSTART, b"Channel")
     network = session.server.network
+    hidden = sees_hidden(session.server, user)
     room = session.server.settings.limits.list_results
     for channel in sorted(network.channels.values(), key=lambda one: one.name):
         # Since the last slice some may have gone.
         if network.channel(channel.name) is not channel or not room:
             continue
-        if (channel in user.channels or not channel.secret) and all(one(channel) for one in meets):
+        seen = hidden or channel in user.channels or not channel.secret
+        if seen and all(one(channel) for one in meets):
             shown = len(channel.members)
-            if b"u" in channel.flags:
+            if b"u" in channel.flags and not hidden:
                 shown = sum(channel.shows(member, user) for member in channel.members)
             topic = b"" if channel.topic is None else channel.topic.text
             session.reply(RPL_LIST, channel.name, b"%d" % shown, text=topic)

@@ -85,7 +85,7 @@ def mode(session: Session, user: User, message: Message) -> None:
         else:
             _change(session, user, channel, read_changes(rest[0], rest[1:]))
     elif (other := visible_user(session, target)) is not None:
-        user_mode(session, user, other, rest[0] if rest else None)
+        user_mode(session, user, other, *rest[:2])
 
 
 def _show(session: Session, user: User, channel: Channel) -> None:

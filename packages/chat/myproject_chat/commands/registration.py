@@ -21,6 +21,7 @@ from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
+from myproject_chat.expulsion import is_kept_out
 from myproject_chat.isupport import my_info
 from myproject_chat.names import USER_LENGTH, fold, is_nick, is_user_name
 from myproject_chat.numerics import (
@@ -44,10 +45,11 @@ from myproject_chat.state import User
 from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
+    from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.wire import Message
 
-__all__ = ["REGISTRATION", "finish"]
+__all__ = ["REGISTRATION", "finish", "rename"]
 
 REGISTRATION = Table()
 
@@ -83,7 +85,7 @@ def nick(session: Session, message: Message) -> None:
     elif session.server.accounts.is_reserved(wanted, user.account):
         session.reply(ERR_NICKNAMEINUSE, wanted, text=_RESERVED)
     else:
-        _rename(session, user, wanted)
+        rename(session.server, user, wanted)
 
 
 def _is_taken(session: Session, wanted: bytes) -> bool:
@@ -110,18 +112,26 @@ def _shares(session: Session, holder: User) -> bool:
     )
 
 
-def _rename(session: Session, user: User, wanted: bytes) -> None:
+def rename(server: Server, user: User, wanted: bytes) -> None:
+    """
+    Give a user another nick, and tell all whom it concerns.
+
+    :param server: the server.
+    :param user: the user.
+    :param wanted: the nick, which is nobody else's; the same one changes nothing.
+    """
     if wanted == user.nick:
         return
-    change = session.server.message(user, b"NICK", (wanted,))
-    session.server.whowas.remember(user, int(session.server.wall()))
+    change = server.message(user, b"NICK", (wanted,))
+    server.whowas.remember(user, int(server.wall()))
     former = user.nick
-    session.server.network.rename(user, wanted)
-    session.server.history.happened(change, list(user.channels))
-    broadcast((user, *session.server.network.peers(user)), change)
+    server.network.rename(user, wanted)
+    server.history.happened(change, list(user.channels))
+    broadcast((user, *server.network.peers(user)), change)
     if fold(former) != fold(wanted):
-        session.server.watchers.tell_offline(former)
-        session.server.watchers.tell_online(user)
+        server.suspect(user)
+        server.watchers.tell_offline(former)
+        server.watchers.tell_online(user)
 
 
 @REGISTRATION.always(b"USER", params=4)
@@ -190,7 +200,7 @@ def _is_admitted(session: Session) -> bool:
         text = b"You have to log in to an account by SASL to connect to this server"
         session.say(b"FAIL", b"*", b"ACCOUNT_REQUIRED_TO_CONNECT", text=text)
         session.close(b"Not logged in")
-    return session.state is State.UNREGISTERED
+    return session.state is State.UNREGISTERED and not is_kept_out(session)
 
 
 def _join_in(session: Session, user: User) -> None:

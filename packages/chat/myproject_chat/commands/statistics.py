@@ -2,9 +2,11 @@
 How the server is doing: STATS.
 
 Everybody may know since when it runs (u) and who looks after it (o, those of them who are here); what its
-users do (m) and whence they come (l) is for its operators. No letter shows anything of the configuration.
+users do (m), whence they come (l) and who is kept out (k, d) is for operators with the privilege ``stats``;
+for k and d ``ban`` will do. No letter shows anything of the configuration.
 
-Sources: RFC 2812 section 3.4.4, https://modern.ircdocs.horse/#stats-message.
+Sources: RFC 2812 section 3.4.4, https://modern.ircdocs.horse/#stats-message; the rows of k and d are
+InspIRCd's: what is banned, since when, until when, by whom, why.
 """
 
 from __future__ import annotations
@@ -13,23 +15,28 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from myproject_chat.bans import DLINE, KLINE
 from myproject_chat.commands.lookup import is_operator
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.numerics import (
     ERR_NOPRIVILEGES,
     RPL_ENDOFSTATS,
     RPL_STATSCOMMANDS,
+    RPL_STATSDLINE,
+    RPL_STATSKLINE,
     RPL_STATSLINKINFO,
     RPL_STATSOLINE,
     RPL_STATSUPTIME,
 )
+from myproject_chat.operators import may
 
 if TYPE_CHECKING:
+    from myproject_chat.configuration import Privilege
     from myproject_chat.session import Session
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["STATISTICS"]
+__all__ = ["STATISTICS", "send_bans"]
 
 STATISTICS = Table()
 
@@ -38,12 +45,13 @@ _DAY = 86400
 
 @STATISTICS.registered(b"STATS")
 async def stats(session: Session, user: User, message: Message) -> None:
-    """Say how the server is doing: u uptime, o operators; for operators m commands, l connections."""
+    """Say how the server is doing: u uptime, o operators; for those: m commands, l connections, k d bans."""
     letter = message.params[0][:1] if message.params else b"*"
-    if letter in _PRIVATE and not is_operator(user):
+    needed = _PRIVATE.get(letter.lower())
+    if needed is not None and not any(may(session.server, user, one) for one in needed):
         session.reply(ERR_NOPRIVILEGES)
     else:
-        answer = _ANSWERS.get(letter)
+        answer = _ANSWERS.get(letter.lower())
         running = None if answer is None else answer(session)
         if running is not None:
             await running
@@ -80,7 +88,31 @@ async def _connections(session: Session) -> None:
             await session.drained()
 
 
+async def send_bans(session: Session, kind: str) -> None:
+    """
+    List the bans of a kind, and of them what operators alone know.
+
+    :param session: who asks.
+    :param kind: which.
+    """
+    numeric = RPL_STATSDLINE if kind == DLINE else RPL_STATSKLINE
+    letter = kind[:1].upper().encode("ascii")
+    for ban in session.server.bans.of_kind(kind):
+        times = (b"%d" % ban.created, b"%d" % (ban.expires or 0))
+        session.reply(numeric, letter, ban.mask, *times, ban.setter, text=ban.reason)
+        await session.drained()
+
+
 _ANSWERS: Mapping[bytes, Callable[[Session], Outcome]] = MappingProxyType(
-    {b"l": _connections, b"m": _commands, b"o": _operators, b"u": _uptime}
+    {
+        b"d": lambda session: send_bans(session, DLINE),
+        b"k": lambda session: send_bans(session, KLINE),
+        b"l": _connections,
+        b"m": _commands,
+        b"o": _operators,
+        b"u": _uptime,
+    }
 )
-_PRIVATE = frozenset({b"l", b"m"})
+_PRIVATE: Mapping[bytes, tuple[Privilege, ...]] = MappingProxyType(
+    {b"d": ("stats", "ban"), b"k": ("stats", "ban"), b"l": ("stats",), b"m": ("stats",)}
+)

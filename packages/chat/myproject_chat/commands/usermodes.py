@@ -1,6 +1,8 @@
 """
 User modes: what a user sets for itself with MODE.
 
+Mode ``s`` takes the letters of the notices that an operator wants to hear (notices.py).
+
 Sources: RFC 2812 section 3.1.5, https://modern.ircdocs.horse/#user-modes,
 https://ircv3.net/specs/extensions/bot-mode.
 """
@@ -18,7 +20,13 @@ from myproject_chat.modes import (
     ModeChange,
     format_changes,
 )
-from myproject_chat.numerics import ERR_UMODEUNKNOWNFLAG, ERR_USERSDONTMATCH, RPL_UMODEIS
+from myproject_chat.notices import BY_DEFAULT, KINDS
+from myproject_chat.numerics import (
+    ERR_UMODEUNKNOWNFLAG,
+    ERR_USERSDONTMATCH,
+    RPL_SNOMASK,
+    RPL_UMODEIS,
+)
 
 if TYPE_CHECKING:
     from myproject_chat.server import Server
@@ -31,7 +39,9 @@ __all__ = ["set_user_modes", "user_mode"]
 _ROOM = 320
 
 
-def user_mode(session: Session, user: User, target: User, letters: bytes | None) -> None:
+def user_mode(
+    session: Session, user: User, target: User, letters: bytes | None = None, kinds: bytes = b""
+) -> None:
     """
     Show one's own user modes, or change them.
 
@@ -39,16 +49,40 @@ def user_mode(session: Session, user: User, target: User, letters: bytes | None)
     :param user: who that is.
     :param target: whose modes are asked for.
     :param letters: the changes; None to look.
+    :param kinds: the notices that ``s`` is about, ``ck`` or ``+c-k``.
     """
     if target is not user:
         session.reply(ERR_USERSDONTMATCH)
     elif letters is None:
         session.reply(RPL_UMODEIS, b"+" + b"".join(sorted(user.modes)))
+        _show_notices(session, user)
     else:
-        _change(session, user, letters)
+        _change(session, user, letters, kinds)
 
 
-def _change(session: Session, user: User, letters: bytes) -> None:
+def _show_notices(session: Session, user: User) -> None:
+    if b"s" in user.modes:
+        session.reply(RPL_SNOMASK, b"+" + user.notices, text=b"are the notices that you hear")
+
+
+def _chosen(before: bytes, kinds: bytes) -> bytes:
+    """
+    Read which notices somebody wants to hear.
+
+    :param before: the letters until now.
+    :param kinds: what was chosen: letters; or, where signs are in front, which more and which no more.
+    """
+    wanted = set(before) if kinds[:1] in (b"+", b"-") else set()
+    for change in _read(kinds):
+        letter = ord(change.letter)
+        if change.adding:
+            wanted.add(letter)
+        else:
+            wanted.discard(letter)
+    return bytes(letter for letter in KINDS if letter in wanted)
+
+
+def _change(session: Session, user: User, letters: bytes, kinds: bytes) -> None:
     wanted = []
     unknown = False
     for change in _read(letters):
@@ -56,7 +90,12 @@ def _change(session: Session, user: User, letters: bytes) -> None:
             unknown = True
         elif _may(user, change):
             wanted.append(change)
+    hears = b"s" in user.modes
     set_user_modes(session.server, user, wanted)
+    if b"s" in user.modes and any(change.letter == b"s" for change in wanted):
+        before = user.notices if hears else BY_DEFAULT
+        user.notices = _chosen(before, kinds) if kinds else before
+        _show_notices(session, user)
     if unknown:
         session.reply(ERR_UMODEUNKNOWNFLAG)
 

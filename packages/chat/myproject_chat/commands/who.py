@@ -16,6 +16,7 @@ from myproject_chat.commands.registry import Table
 from myproject_chat.modes import prefix_of
 from myproject_chat.names import matches
 from myproject_chat.numerics import RPL_ENDOFWHO, RPL_WHOREPLY, RPL_WHOSPCRPL
+from myproject_chat.operators import sees_addresses, sees_hidden
 
 if TYPE_CHECKING:
     from myproject_chat.channel import Channel
@@ -79,11 +80,13 @@ def _read(text: bytes) -> _Asked:
 def _who(session: Session, user: User, mask: bytes) -> Iterator[tuple[Channel | None, User]]:
     """Give those whom a mask fits, each as it is when it is asked for; some may have gone by then."""
     network = session.server.network
+    hidden = sees_hidden(session.server, user)
+    whole = sees_addresses(session.server, user)
     if mask[:1] == b"#":
         channel = network.channel(mask)
-        if channel is None or (channel.secret and channel not in user.channels):
+        if channel is None or (channel.secret and channel not in user.channels and not hidden):
             return
-        yield from ((channel, member) for member in _members(user, channel))
+        yield from ((channel, member) for member in _members(user, channel, hidden=hidden))
         return
     named = network.user(mask)
     if named is not None:
@@ -95,17 +98,15 @@ def _who(session: Session, user: User, mask: bytes) -> Iterator[tuple[Channel | 
         if network.user(other.nick) is not other:
             continue
         seen = not other.invisible or other is user or other.shares_channel_with(user)
-        if (seen or is_operator(user)) and _fits(mask, other, whole=is_operator(user)):
+        if (seen or hidden) and _fits(mask, other, whole=whole):
             yield _shared_channel(user, other), other
 
 
-def _members(user: User, channel: Channel) -> Iterator[User]:
+def _members(user: User, channel: Channel, *, hidden: bool) -> Iterator[User]:
     inside = channel in user.channels
     for member in list(channel.members):
-        if (
-            member in channel.members
-            and (inside or not member.invisible)
-            and channel.shows(member, user)
+        if member in channel.members and (
+            hidden or ((inside or not member.invisible) and channel.shows(member, user))
         ):
             yield member
 
@@ -148,7 +149,7 @@ def _send_plain(session: Session, channel: Channel | None, found: User) -> None:
 def _send_fields(
     session: Session, user: User, channel: Channel | None, found: User, asked: _Asked
 ) -> None:
-    private = found is user or is_operator(user)
+    private = found is user or sees_addresses(session.server, user)
     idle = max(0, int(session.server.wall()) - found.spoke)
     values = {
         b"t": asked.token,

@@ -1,8 +1,8 @@
 """
 What is known of somebody: WHOIS WHOWAS ISON USERHOST.
 
-The address behind a cloak, the user modes and the certificate are for the user itself and for
-operators of the server.
+The address behind a cloak, the user modes and the certificate are for the user itself and for operators of
+the server with the privilege ``ban`` or ``see-all``; what is secret is for those with the latter.
 
 Sources: RFC 2812 sections 3.6.2, 3.6.3, 4.8 and 4.9, https://modern.ircdocs.horse/#whois-message,
 https://ircv3.net/specs/extensions/bot-mode, https://ircv3.net/specs/extensions/metadata.
@@ -40,6 +40,7 @@ from myproject_chat.numerics import (
     RPL_WHOISUSER,
     RPL_WHOWASUSER,
 )
+from myproject_chat.operators import sees_addresses, sees_hidden
 
 if TYPE_CHECKING:
     from myproject_chat.channel import Channel
@@ -76,13 +77,14 @@ def whois(session: Session, user: User, message: Message) -> None:
 
 def _send_whois(session: Session, user: User, target: User) -> None:
     nick = target.nick
-    private = target is user or is_operator(user)
+    private = target is user or sees_addresses(session.server, user)
+    hidden = sees_hidden(session.server, user)
     session.reply(RPL_WHOISUSER, nick, target.user_name, target.host, b"*", text=target.real_name)
     every_sign = bool(session.capabilities & MULTI_PREFIX)
     shown = (
         prefix_of(channel.members[target], all_of_them=every_sign) + channel.name
         for channel in sorted(target.channels, key=lambda channel: channel.name)
-        if is_operator(user) or _is_shown(channel, user, target)
+        if hidden or _is_shown(channel, user, target)
     )
     for line in pack(shown, _ROOM):
         session.reply(RPL_WHOISCHANNELS, nick, text=line)

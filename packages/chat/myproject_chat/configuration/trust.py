@@ -19,7 +19,17 @@ __all__ = ["Cloak", "Operator", "Privilege", "Webirc"]
 
 
 Privilege = Literal[
-    "kill", "ban", "rehash", "wallops", "sajoin", "samode", "see-all", "accounts", "stats", "die"
+    "kill",
+    "ban",
+    "rehash",
+    "wallops",
+    "sajoin",
+    "sanick",
+    "samode",
+    "see-all",
+    "accounts",
+    "stats",
+    "die",
 ]
 
 
