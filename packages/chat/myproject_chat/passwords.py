@@ -24,7 +24,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
@@ -34,6 +34,9 @@ from twisted.python.failure import Failure
 from myproject_chat.saslprep import prepared
 from myproject_chat.scram import ScramCredentials, derive
 from myproject_chat.throttle import Busy
+
+if TYPE_CHECKING:
+    from myproject_chat.configuration import HashCost
 
 __all__ = ["MAX_PASSWORD", "Busy", "Cost", "Credentials", "Passwords", "hash_password"]
 
@@ -66,6 +69,11 @@ class Cost:
     memory: int = 19 * 1024
     lanes: int = 1
     iterations: int = 100_000
+
+    @classmethod
+    def of(cls, chosen: HashCost) -> Cost:
+        """Take what the operator chose."""
+        return cls(chosen.time, chosen.memory, chosen.lanes, chosen.iterations)
 
     def hasher(self) -> PasswordHasher:
         """Give argon2-cffi's hasher with these parameters."""
@@ -139,13 +147,21 @@ class Passwords:
         at_once: int = 2,
         queued: int = 256,
     ) -> None:
-        self._cost = cost
-        self._hasher = cost.hasher()
+        self.set_cost(cost)
         self._run_in_thread = run_in_thread
         self._at_once = at_once
         self._queued = queued
         self._running = 0
         self._waiting: deque[_Job] = deque()
+
+    def set_cost(self, cost: Cost) -> None:
+        """
+        Let passwords cost something else from now on.
+
+        :param cost: what one costs; hashes that are there keep theirs, see `is_outdated`.
+        """
+        self._cost = cost
+        self._hasher = cost.hasher()
         # Base64 as argon2 writes it, without padding. That no password fits is as sure as SHA-256 is.
         salt, digest = (
             b64encode(bytes(size)).rstrip(b"=").decode() for size in (_SALT_SIZE, _HASH_SIZE)

@@ -186,10 +186,8 @@ class ChatFactory(Factory):
         # Who asks for --help is spared the import of argon2.
         from myproject_chat.passwords import Cost, Passwords
 
-        cost = settings.accounts.hash
         self._passwords = Passwords(
-            Cost(cost.time, cost.memory, cost.lanes, cost.iterations),
-            run_in_thread or self._run_in_thread,
+            Cost.of(settings.accounts.hash), run_in_thread or self._run_in_thread
         )
         self.ending = False
         self._wall = wall
@@ -298,8 +296,11 @@ class ChatFactory(Factory):
         :param options: all of them, validated.
         :param changed: the names of those that changed.
         """
+        from myproject_chat.passwords import Cost
+
         before = self.server.settings
         self.server.reload(before.updated(options, changed))
+        self._passwords.set_cost(Cost.of(self.server.settings.accounts.hash))
         history = self.server.settings.history
         if self._store_service is not None and history != before.history:
             self._store_service.reload(

@@ -48,8 +48,9 @@ class Account:
 
     name: bytes
     created: int
-    password: str | None = None
-    scram: ScramCredentials | None = None
+    # What is shown of an account, in a log for one, shows neither.
+    password: str | None = field(default=None, repr=False)
+    scram: ScramCredentials | None = field(default=None, repr=False)
     fingerprints: tuple[bytes, ...] = ()
     email: bytes = b""
     verified: bool = True
