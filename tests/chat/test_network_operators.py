@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from myproject.interfaces import IAsksToReload
+from myproject.maker import FactoryServiceMaker
+from myproject.reload import Reloaded
 from myproject_chat.configuration import Operator
 from myproject_chat.configuration.fields import Fingerprint, Network
 from myproject_chat.options import Options
 from myproject_chat.passwords import Cost, hash_password
+from myproject_chat.store import Account
 from myproject_chat.throttle import Busy
 from tests.chat.harness import Chat, Client
 
 HASH = hash_password(b"secret", Cost(time=1, memory=8))
-EVERYTHING: Any = ("kill", "ban", "wallops", "sajoin", "samode")
+EVERYTHING: Any = ("kill", "ban", "rehash", "wallops", "sajoin", "sanick", "samode")
 ROOT = Operator(name="root", password_hash=HASH, privileges=EVERYTHING)
 MARK = "ab" * 32
 
@@ -209,7 +217,9 @@ class PowerTests(SynchronousTestCase):
             "WALLOPS :hello",
             "SAJOIN #b",
             "SAPART bo #a",
+            "SANICK bo di",
             "SAMODE #a +m",
+            "REHASH",
         ):
             for client in (self.bo, self.cy):
                 self.assertEqual(["481"], client.codes(line), line)
@@ -272,6 +282,23 @@ class PowerTests(SynchronousTestCase):
             self.op.codes("SAJOIN cy #a", "SAJOIN cy nonsense", "SAJOIN nobody #a"),
         )
 
+    def test_sanick(self) -> None:
+        """It gives another nick, which may be the same in another case, but nobody else's."""
+        self.assertEqual([":irc.example NOTICE * :op made bo be di"], self.op.type("SANICK bo di"))
+        change = ":bo!~bo@192.168.1.1 NICK di"
+        self.assertEqual(([change], [change]), (self.bo.read(), self.cy.read()))
+        self.chat.server.accounts.save(Account(b"eve", 0))
+        for line, answer in (
+            ("SANICK nobody x", "401 op nobody :No such nick"),
+            ("SANICK di cy", "433 op cy :That nickname is in use"),
+            ("SANICK di nickserv", "433 op nickserv :That nickname is in use"),
+            ("SANICK di eve", "433 op eve :That nickname is in use"),
+            ("SANICK di 1x", "432 op 1x :That nickname is not allowed"),
+        ):
+            self.assertEqual([f":irc.example {answer}"], self.op.type(line))
+        self.assertEqual(["NOTICE"], self.op.codes("SANICK di Di"))
+        self.assertEqual(["461"], self.op.codes("SANICK di"))
+
     def test_sapart(self) -> None:
         self.op.type("SAPART bo #a :go home")
         self.assertEqual([":bo!~bo@192.168.1.1 PART #a :go home"], self.cy.read())
@@ -287,6 +314,24 @@ class PowerTests(SynchronousTestCase):
         self.assertEqual(["403"], self.op.codes("SAMODE #none +m"))
         self.assertEqual(["NOTICE"], self.op.codes("SAMODE #a b"))
 
+    def test_what_is_done_is_logged_whoever_listens(self) -> None:
+        self.op.type("MODE op -s")
+        log = EventLoggingObserver()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        lines = ("SAJOIN bo #b", "SAPART bo #b", "SANICK bo di", "SAMODE #a +m", "KILL di :no")
+        self.op.type(*lines, "WALLOPS :hi")
+        self.assertEqual(
+            [
+                "op put bo into #b",
+                "op took bo out of #b",
+                "op made bo be di",
+                "op used SAMODE #a +m",
+                "op killed di (no)",
+            ],
+            [str(event["text"]) for event in log],
+        )
+
     def test_operators_are_told(self) -> None:
         """Of others who become operators, and of those who try."""
         self.cy.type("OPER root wrong")
@@ -294,3 +339,145 @@ class PowerTests(SynchronousTestCase):
         self.cy.type("OPER root secret")
         self.assertEqual([":irc.example NOTICE * :cy is now an operator (root)"], self.op.read())
         self.assertEqual([], self.bo.read())
+
+
+class NoticeTests(SynchronousTestCase):
+    """What operators hear, and how they choose it."""
+
+    def setUp(self) -> None:
+        self.chat = Chat(operators=(ROOT,))
+        self.op = self.chat.join("op")
+        self.op.type("OPER root secret")
+
+    def chosen(self, line: str) -> str:
+        """The letters that are heard after a line."""
+        for answer in self.op.type(line):
+            if answer.startswith(":irc.example 008 op "):
+                return answer.split()[3]
+        return ""
+
+    def test_kinds_are_chosen_by_letters(self) -> None:
+        for line, letters in (
+            ("MODE op +s", "+fkox"),
+            ("MODE op", "+fkox"),
+            ("MODE op +s ck", "+ck"),
+            ("MODE op +s +x", "+ckx"),
+            ("MODE op +s", "+ckx"),
+            ("MODE op +s -c+q-z", "+kqx"),
+            ("MODE op +s Z!\x7f", "+"),
+            ("MODE op +s cfkoqx", "+cfkoqx"),
+            ("MODE op -s", ""),
+            ("MODE op", ""),
+            ("MODE op +s +c", "+cfkox"),
+        ):
+            self.assertEqual(letters, self.chosen(line), line)
+
+    def test_who_is_no_operator_hears_nothing(self) -> None:
+        bo = self.chat.join("bo")
+        self.assertEqual([], bo.type("MODE bo +s c"))
+        self.chat.join("cy")
+        self.assertEqual([], bo.read())
+        self.op.type("MODE op +s c", "MODE op -o")
+        self.chat.join("di")
+        self.assertEqual([], self.op.read())
+        self.assertEqual({}, self.chat.server.network.listeners)
+
+    def test_who_comes_and_who_goes(self) -> None:
+        self.op.type("MODE op +s c")
+        bo = self.chat.join("bo")
+        said = ":irc.example NOTICE * :Connected: bo!~bo@192.168.1.1 (Bo Real)"
+        self.assertEqual([said], self.op.read())
+        self.op.type("MODE op +s q")
+        bo.type("QUIT :bye")
+        said = ":irc.example NOTICE * :Gone: bo!~bo@192.168.1.1 (Quit: bye)"
+        self.assertEqual([said], self.op.read())
+
+    def test_by_default_they_hear_what_goes_wrong(self) -> None:
+        self.op.type("MODE op +s")
+        bo = self.chat.join("bo")
+        self.assertEqual([], self.op.read())
+        bo.protocol.session.choke()
+        for _ in range(3000):
+            bo.feed(b"PRIVMSG bo :" + b"x" * 400 + b"\r\n")
+        self.chat.turn()
+        self.assertEqual(
+            [":irc.example NOTICE * :SendQ exceeded: bo (192.168.1.1)"], self.op.read()
+        )
+
+
+class RehashTests(SynchronousTestCase):
+    """REHASH, and what the operator is told of it."""
+
+    def setUp(self) -> None:
+        self.chat = Chat(operators=(ROOT,))
+        self.op = self.chat.join("op")
+        self.op.type("OPER root secret")
+        self.done = Reloaded()
+        self.chat.factory.offer_reload(lambda: self.done)
+
+    def test_the_factory_asks_to_reload(self) -> None:
+        self.assertTrue(verifyObject(IAsksToReload, self.chat.factory))
+
+    def test_what_has_changed_is_said_and_what_waits(self) -> None:
+        self.done = Reloaded("", ("motd", "sendq"), ("port",), Path("/etc/somewhere/chat.toml"))
+        self.op.type("MODE op +s")
+        self.assertEqual(
+            [
+                ":irc.example 382 op chat.toml :Reading the settings again",
+                ":irc.example NOTICE op :The settings have been read; changed: motd, sendq",
+                ":irc.example NOTICE op :Not changed, as that needs a restart: port",
+                ":irc.example NOTICE * :op used REHASH, which changed motd, sendq",
+            ],
+            self.op.type("REHASH"),
+        )
+
+    def test_where_there_is_no_file(self) -> None:
+        self.assertEqual(
+            [
+                ":irc.example 382 op * :Reading the settings again",
+                ":irc.example NOTICE op :The settings have been read; changed: nothing",
+            ],
+            self.op.type("REHASH"),
+        )
+
+    def test_a_mistake_is_said_in_its_line(self) -> None:
+        self.done = Reloaded("--sendq, from table [x] of\nchat.toml: no\0; yes")
+        self.op.type("MODE op +s")
+        self.assertEqual(
+            [
+                ":irc.example FAIL REHASH CONFIG_BAD :--sendq, from table [x] of chat.toml: no; yes",
+                ":irc.example NOTICE * :op used REHASH, which found a mistake and changed nothing",
+            ],
+            self.op.type("REHASH")[1:],
+        )
+
+    def test_a_long_one_comes_whole(self) -> None:
+        words = [f"word{number}" for number in range(200)]
+        self.done = Reloaded(" ".join(words))
+        _, *lines = self.op.messages("REHASH")
+        self.assertEqual(b"FAIL", lines[0].command)
+        said = b" ".join(line.params[-1] for line in lines).decode()
+        self.assertEqual(" ".join(words), said)
+
+    def test_where_nobody_has_said_how(self) -> None:
+        """Behind the front door the settings are not the chat's alone."""
+        self.chat.server.reload_settings = None
+        (answer,) = self.op.type("REHASH")
+        self.assertIn(" FAIL REHASH NOT_HERE :", answer)
+
+    def test_the_service_reads_the_file_again_and_tells_no_secret(self) -> None:
+        path = Path(self.mktemp()).absolute()
+        path.write_text('[myproject-chat]\nstate = ":memory:"\nmotd = "old"\n')
+        options = Options({})
+        options.resolve(path)
+        maker = FactoryServiceMaker("myproject-chat", "myproject_chat.tap", "")
+        service: Any = maker.makeService(options)
+        server = service.factory.server
+        path.write_text('[myproject-chat]\nstate = ":memory:"\nmotd = "new"\nnetwork-name = "o"\n')
+        self.assertEqual(Reloaded("", ("motd",), ("network-name",), path), server.reload_settings())
+        self.assertEqual(b"new", server.settings.motd)
+        path.write_text("[[myproject-chat.operator]]\nname = 'al'\npassword-hash = 'hunter2'\n")
+        mistake = server.reload_settings().mistake
+        self.assertIn("operator[0].password-hash", mistake)
+        self.assertNotIn("hunter2", mistake)
+        self.assertEqual(b"new", server.settings.motd)
