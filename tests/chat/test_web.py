@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import ssl
+import struct
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -12,11 +15,13 @@ from zope.interface.verify import verifyObject
 
 from myproject.gate import Gate
 from myproject.interfaces import IDrainable, IHasPorts
+from myproject_chat.bans import DLINE, read_mask
 from myproject_chat.configuration import WebSocket
 from myproject_chat.configuration.fields import Network
 from myproject_chat.web import PATIENCE, WebFactory
 from tests.chat.harness import Chat, Transport
 from tests.chat.test_http import HANDSHAKE, Answer, request
+from tests.support import connect, free_port, start
 
 ADDRESS = IPv4Address("TCP", "192.168.1.1", 54321)
 
@@ -270,6 +275,14 @@ class ChatTests(SynchronousTestCase):
 
 
 class FactoryTests(SynchronousTestCase):
+    def test_who_is_banned_sees_why(self) -> None:
+        chat = Chat()
+        chat.server.bans.add(DLINE, read_mask(DLINE, b"192.168.1.0/24"), b"", b"Spam|again", None)
+        browser = Browser(chat)
+        answer = Answer(browser.take())
+        self.assertEqual((403, b"You are banned from here: Spam\n"), (answer.code, answer.body))
+        self.assertEqual(b"", browser.feed(request()))
+
     def test_it_says_which_ports(self) -> None:
         chat = Chat(web_port=("1",), web_tls_port=("2",))
         self.assertTrue(verifyObject(IHasPorts, chat.factory))
@@ -289,3 +302,39 @@ class FactoryTests(SynchronousTestCase):
         self.assertFalse(chat.factory.ending)
         web.doStop()
         self.assertTrue(chat.factory.ending)
+
+
+class InstalledTests(SynchronousTestCase):
+    """The installed program, with and without TLS."""
+
+    def test_a_chat_over_ws_and_wss_until_the_server_ends(self) -> None:
+        plain, tls = free_port(), free_port()
+        ports = ("-p", str(free_port()), "--web-port", str(plain), "--web-tls-port", str(tls))
+        state = ("--state", ":memory:", "--self-signed")
+        server = start(self, "-n", "--pidfile=", "myproject-chat", *ports, *state)
+        server.wait_for_port(plain).wait_for_port(tls)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        handshake = request(**{name.replace("-", "_"): text for name, text in HANDSHAKE.items()})
+        with connect(plain, "::1") as one, context.wrap_socket(connect(tls)) as two:
+            for number, client in enumerate((one, two)):
+                peer = Connection(ConnectionType.CLIENT)
+                lines = [f"NICK n{number}", "USER n 0 * :n", "JOIN #a", "PRIVMSG n0 :hi"]
+                client.sendall(handshake + b"".join(peer.send(TextMessage(line)) for line in lines))
+            heard = b""
+            while b"PRIVMSG n0 :hi" not in heard.partition(b":n1!")[2]:
+                heard += one.recv(65536)
+            self.assertTrue(heard.startswith(b"HTTP/1.1 101 "))
+            while b" 366 " not in (heard := two.recv(65536)):
+                self.assertTrue(heard)
+            server.signal(signal.SIGTERM)
+            for client, number in ((one, 0), (two, 1)):
+                said = b""
+                while struct.pack("!BBH", 0x88, 2, 1001) not in said:
+                    more = client.recv(65536)
+                    self.assertTrue(more, number)
+                    said += more
+                self.assertIn(b"ERROR :Closing link: ", said)
+                client.sendall(Connection(ConnectionType.CLIENT).send(CloseConnection(1001)))
+        self.assertEqual(0, server.wait())

@@ -47,9 +47,11 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 
+    from myproject.farewell import Farewell
     from myproject.reload import Reloaded
     from myproject_chat.session import Session
     from myproject_chat.store import Loaded, Store
+    from myproject_chat.store.records import NetworkBan
     from myproject_chat.store.service import StoreService
 
 __all__ = ["ChatFactory", "ChatProtocol"]
@@ -260,16 +262,27 @@ class ChatFactory(Factory):
 
         :param addr: the peer's address.
         """
+        return self.farewell(addr, last_words) or super().buildProtocol(addr)
+
+    def farewell(
+        self, addr: IAddress | None, words: Callable[[str, NetworkBan], bytes]
+    ) -> Farewell | None:
+        """
+        See whether an address is banned.
+
+        :param addr: a peer's address.
+        :param words: given the address and the ban, what the peer is to be told.
+        :return: what takes the connection to tell it; None if it is not banned.
+        """
         host = getattr(addr, "host", None)
         ban = self.server.bans.of_address(host)
         if ban is None:
-            return super().buildProtocol(addr)
+            return None
         # Who is let in is spared the import.
         from myproject.farewell import Farewell
 
         self.server.bans.hits[ban.kind] += 1
-        why = ban.reason.decode("utf-8", "replace")
-        return Farewell(last_words(str(host), ban), why, self.clock)
+        return Farewell(words(str(host), ban), ban.reason.decode("utf-8", "replace"), self.clock)
 
     def offer_reload(self, reload: Callable[[], Reloaded]) -> None:
         """Let REHASH do what SIGHUP does."""
@@ -348,6 +361,9 @@ class ChatFactory(Factory):
 
     def _look(self) -> None:
         self._sweep = None
-        self.server.sweep()
-        if self.server.wheel:
-            self.watch()
+        try:
+            self.server.sweep()
+        finally:
+            # A bug in a line that had to wait is logged, and time goes on for all.
+            if self.server.wheel:
+                self.watch()

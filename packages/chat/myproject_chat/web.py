@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from myproject.handover import abort, hand_over
 from myproject.interfaces import IDrainable
+from myproject_chat.bans import public_reason
 from myproject_chat.http import Upgrade, WebRequests, forwarded
 from myproject_chat.page import load_page
 from myproject_chat.protocol import ChatProtocol
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from myproject_chat.http import Asked, File
     from myproject_chat.protocol import ChatFactory
+    from myproject_chat.store.records import NetworkBan
 
 __all__ = ["PATIENCE", "WebFactory", "WebRequestProtocol", "WebSocketProtocol"]
 
@@ -251,10 +253,20 @@ class WebFactory(Factory):
         """Be called in the log what it is."""
         return "web"
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # noqa: ARG002 (Twisted's)
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
-        Take a connection.
+        Take a connection; whose address is banned is told so, and let go.
 
         :param addr: the peer's address.
         """
-        return WebRequestProtocol(self)
+        return self.chat.farewell(addr, _refusal) or WebRequestProtocol(self)
+
+
+def _refusal(_: str, ban: NetworkBan) -> bytes:
+    """What somebody who is banned sees in place of the page."""
+    text = b"You are banned from here: %b\n" % public_reason(ban)
+    head = (
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    )
+    return head % len(text) + text
