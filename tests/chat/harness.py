@@ -16,17 +16,19 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from myproject_chat import ChatFactory, Settings
-from myproject_chat.configuration import Accounts, HashCost, Operator
+from myproject_chat.configuration import Accounts, Fakelag, HashCost, Operator
 from myproject_chat.configuration.fields import Fingerprint
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.wire import Message, parse
 
-__all__ = ["CHEAP", "EPOCH", "MARK", "Chat", "Client", "at_once"]
+__all__ = ["CHEAP", "EPOCH", "MARK", "UNHURRIED", "Chat", "Client", "at_once"]
 
 # As little as a password can cost.
 CHEAP = Accounts(hash=HashCost(time=1, memory=8, iterations=4096))
 # A certificate that nobody has.
 MARK = Fingerprint("ab" * 32)
+# Clients here say a lot at once.
+UNHURRIED = Fakelag(enabled=False)
 # 2001-09-09 01:46:40 UTC.
 EPOCH = 1_000_000_000
 
@@ -109,7 +111,7 @@ class Chat:
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.factory = ChatFactory(
-            Settings(**{"accounts": CHEAP, **settings}),
+            Settings(**{"accounts": CHEAP, "fakelag": UNHURRIED, **settings}),
             self.clock,
             wall=lambda: EPOCH + self.clock.seconds(),
             run_in_thread=at_once,

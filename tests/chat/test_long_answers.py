@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat import session
+from myproject_chat import sending
 from myproject_chat.state import User
 from myproject_chat.wire import parse
 from tests.chat.harness import EPOCH, Chat, Client
@@ -139,6 +139,6 @@ class LongAnswerTests(SynchronousTestCase):
         self.assertEqual(6, self.al.codes("JOIN " + b",".join(names).decode()).count("366"))
 
     def test_a_short_answer_does_not_wait(self) -> None:
-        self.patch(session, "_SLICE", 10_000)
+        self.patch(sending, "_SLICE", 10_000)
         self.al.feed(b"WHO al\r\n")
         self.assertFalse(self.al.protocol.session._waiting)

@@ -2,8 +2,8 @@
 Fakelag: a client that sends faster than a person types is answered later, not thrown out.
 
 Every command costs something. A session may spend `Pace.burst` at once and then `Pace.rate` a second. One who
-is over that is not refused: its next command waits, and while it waits nothing more is read from that
-client, so that TCP slows it down. No clock inside: the time comes in, seconds to wait go out.
+is over that is not refused: its next command waits, and those behind it wait in its recvq, which has a
+bound (receiving.py). No clock inside: the time comes in, seconds to wait go out.
 
 What others do: InspIRCd 4 takes 10 commands at once and one a second (threshold, commandrate), with higher
 penalties for costly ones; Ergo 5 at once and 2 a second; Solanum 20 lines at once. Ours is 10 and 2:
@@ -78,6 +78,10 @@ class Fakelag:
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
+        self._full_at = 0.0
+
+    def settle(self) -> None:
+        """Take nothing for what was carried out until now."""
         self._full_at = 0.0
 
     def delay(self, now: float, cost: float = 1.0) -> float:

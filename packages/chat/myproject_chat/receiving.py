@@ -6,6 +6,10 @@ it is done the session takes no other line: those that come wait in the inbox, a
 read no more, so a client's commands take effect in the order in which it sent them and its inbox
 has a bound.
 
+A client that sends faster than it may (fakelag.py) is still read, so that it is known to be alive, and is
+obeyed later: its lines wait in the inbox, up to ``limits.recvq_lines`` and ``recvq_bytes``. The server's one
+timer asks once a second who may go on. Which line is answered how, and in which order, does not change.
+
 - The errors that any command can have (421 unknown, 451 too early, 461 too few parameters, 417 too
   long, bytes that are not UTF-8) are answered here and nowhere else.
 - An answer to a command with a label is collected and framed (response.py) when the command is done.
@@ -19,6 +23,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, TypeAlias
 
 from myproject_chat.capability import BATCH, LABELED_RESPONSE
+from myproject_chat.fakelag import Fakelag, cost_of
 from myproject_chat.lines import LineSplitter
 from myproject_chat.links import Awaited, Batch, Failure, Link, State
 from myproject_chat.numerics import (
@@ -27,6 +32,7 @@ from myproject_chat.numerics import (
     ERR_NOTREGISTERED,
     ERR_UNKNOWNCOMMAND,
 )
+from myproject_chat.operators import may
 from myproject_chat.response import MAX_LABEL, closing, framed, opening, part
 from myproject_chat.sending import Room, Sending
 from myproject_chat.wire import Message, parse
@@ -38,6 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["Receiving"]
 
 _LABELS = BATCH | LABELED_RESPONSE
+# What fakelag takes for a line of an open batch, which was paid for with BATCH: not nothing, as what comes
+# behind the end of a refused one is read as well.
+_IN_BATCH = 0.1
 
 #: A command that has begun.
 _Running: TypeAlias = Coroutine[Awaited, None, None]
@@ -73,6 +82,9 @@ class Receiving(Sending):
     __slots__ = (
         "_inbox",
         "_introduced",
+        "_lag",
+        "_lagging",
+        "_paid",
         "_paused",
         "_postponed",
         "_postponing",
@@ -89,14 +101,17 @@ class Receiving(Sending):
         self._inbox: deque[bytes | None] = deque()
         self._waiting = False
         self._waits_for: Awaited | None = None
+        self._lag: Fakelag | None = None
+        # Whether the first line of the inbox waits for its time, and whether it has been paid for.
+        self._lagging = self._paid = False
         self._paused = False
         self._postponed: _Response | None = None
         self._postponing = False
         self._introduced = False
 
     @abstractmethod
-    def close(self, reason: bytes) -> None:
-        """End the session."""
+    def _flooded(self) -> None:
+        """There is more in the inbox than may wait, or a line without an end."""
 
     @abstractmethod
     def _introduce(self) -> None:
@@ -111,20 +126,55 @@ class Receiving(Sending):
         self._heard = self.server.now()
         self._inbox.extend(self._splitter.feed(data))
         self._work()
-        if self._splitter.flooded:
-            self.close(b"RecvQ exceeded")
+        if self._splitter.flooded or (self._lagging and self._is_full()):
+            self._flooded()
+
+    def _is_full(self) -> bool:
+        """Say whether more waits than may."""
+        limits = self.server.settings.limits
+        if len(self._inbox) > limits.recvq_lines:
+            return True
+        return sum(len(line) for line in self._inbox if line) > limits.recvq_bytes
+
+    def _has_to_wait(self, lag: Fakelag, line: bytes | None, cost: float) -> bool:
+        """Take a line's price; a line that is early goes back to where it was, and is waited for."""
+        if self._paid:
+            self._paid = False
+            return False
+        now = self.server.now()
+        delay = lag.delay(now, cost)
+        if not delay:
+            return False
+        if self.user is not None and may(self.server, self.user, "flood"):
+            lag.settle()
+            return False
+        self._paid = self._lagging = True
+        self._inbox.appendleft(line)
+        self.server.lagging.put(self, now + delay)
+        return True
+
+    def catch_up(self) -> None:
+        """Go on with the line that waited for its time."""
+        self._lagging = False
+        try:
+            self._work()
+        except Exception:
+            # A bug of ours, which the caller tells; as in `_go_on`.
+            self._link.abort()
+            raise
 
     def _work(self) -> None:
         """Handle the lines that wait, until there are none or one of them makes the others wait."""
         self.turn = self.server.turn
         inbox = self._inbox
-        while inbox and not self._waiting:
+        while inbox and not self._waiting and not self._lagging:
             if self._doomed or self.state is State.CLOSED:
                 inbox.clear()
                 return
             line = inbox.popleft()
             if line is None:
-                self.reply(ERR_INPUTTOOLONG)
+                if self._lag is None or not self._has_to_wait(self._lag, line, 1.0):
+                    self.reply(ERR_INPUTTOOLONG)
             else:
                 self._handle(line)
         if self._paused is not self._waiting and not self._gone:
@@ -139,14 +189,15 @@ class Receiving(Sending):
         if not message.command:
             return
         name = message.command.upper()
+        concerned = self.batch is not None and self.batch.concerns(message)
+        lag, cost = self._lag, _IN_BATCH if concerned else cost_of(name)
+        if lag is not None and self._has_to_wait(lag, line, cost):
+            return
         command = self.server.commands.get(name)
-        if self.state is State.UNREGISTERED and not self._introduced:
-            if command is None or command.registered:
-                self._introduce()
-            # Who says one thing that only IRC clients say has no need to be told what this is.
-            self._introduced = True
+        if not self._introduced:
+            self._meet(command)
         response = None
-        if self.batch is not None and self.batch.concerns(message):
+        if concerned:
             response, self._postponed = self._postponed, None
         elif message.tags and self.capabilities & _LABELS == _LABELS:
             label = message.tags.get(b"label")
@@ -166,6 +217,12 @@ class Receiving(Sending):
             self._postponed = response
         elif response is not None:
             self._finish(response)
+
+    def _meet(self, command: Command | None) -> None:
+        """Take the first line as that of an IRC client, which has no need to be told what this is, or not."""
+        if self.state is State.UNREGISTERED and (command is None or command.registered):
+            self._introduce()
+        self._introduced = True
 
     def postpone(self) -> None:
         """Let the answer to the command at hand come with that to the end of the client's batch."""
@@ -205,6 +262,7 @@ class Receiving(Sending):
             self._collected(response)
         if awaited is not None:
             self._waiting = True
+            self._waits_for = awaited
             if response is not None and isinstance(awaited, Room):
                 self._begin(response)
             awaited.addCallbacks(

@@ -29,8 +29,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from myproject_chat.fakelag import Fakelag
 from myproject_chat.links import Awaited, Batch, Failure, Link, State
 from myproject_chat.receiving import Receiving
+from myproject_chat.throttle import is_exempt
 from myproject_chat.wire import Message, clip, format_message
 
 if TYPE_CHECKING:
@@ -124,8 +126,19 @@ class Session(Receiving):
         self.negotiating = False
         self.cap_version = 301
         self._reached = reached
+        self.set_pace()
         self._since = self._heard
         self._pinged: float | None = None
+
+    def set_pace(self) -> None:
+        """See how fast the client may go, by the settings in force and where it is."""
+        fakelag, pace = self.server.settings.fakelag, self.server.pace
+        if not fakelag.enabled or is_exempt(self.address, fakelag.exempt):
+            self._lag = None
+        elif self._lag is None:
+            self._lag = Fakelag(pace)
+        else:
+            self._lag.pace = pace
 
     @property
     def since(self) -> float:
@@ -158,6 +171,10 @@ class Session(Receiving):
         self.state = State.REGISTERED
         self.server.wheel.put(self, self._heard + self.server.settings.ping_interval)
 
+    def _flooded(self) -> None:
+        self.server.note_flood(self, b"RecvQ exceeded")
+        self.close(b"RecvQ exceeded")
+
     def _overflow(self) -> None:
         if self._doomed or self.state is State.CLOSED:
             return
@@ -175,6 +192,7 @@ class Session(Receiving):
         if self.state is State.CLOSED:
             return
         self._leave(reason)
+        self._stop_lagging()
         self._room = -1
         farewell = b"Closing link: %b (%b)" % (self.host, reason)
         error = format_message(Message(b"ERROR", (clip(farewell, 400),)))
@@ -194,9 +212,15 @@ class Session(Receiving):
         self._room = -1
         self._pending.clear()
         self._inbox.clear()
+        self._stop_lagging()
         self.server.wheel.drop(self)
         if self._waits_for is not None:
             self._waits_for.cancel()
+
+    def _stop_lagging(self) -> None:
+        if self._lagging:
+            self._lagging = False
+            self.server.lagging.drop(self)
 
     def _leave(self, reason: bytes) -> None:
         """Enter CLOSED: there is no user any more, and those who knew it are told."""

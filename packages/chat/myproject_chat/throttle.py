@@ -26,9 +26,9 @@ not held up by what others do to it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from myproject.limits import MAX_BUCKETS, Buckets, Network, host_of, is_among
 from myproject_chat.names import fold
@@ -43,7 +43,16 @@ __all__ = [
     "Rate",
     "RegistrationThrottle",
     "Throttle",
+    "is_exempt",
 ]
+
+
+class Exempted(Protocol):
+    """A network as the configuration has it."""
+
+    @property
+    def network(self) -> Network:
+        """The network."""
 
 
 class Busy(Exception):  # noqa: N818 (it says what the server is, and is answered, not repaired)
@@ -69,6 +78,16 @@ CONNECTIONS: Final = Rate(30, 600.0)
 REGISTRATIONS: Final = Rate(3, 3600.0)
 #: What keeps a botnet with a host for each account from filling the store.
 REGISTRATIONS_IN_ALL: Final = Rate(30, 600.0)
+
+
+def is_exempt(address: str, networks: Iterable[Exempted]) -> bool:
+    """
+    Say whether nothing is counted against an address.
+
+    :param address: as text; one that is no IP address is a Unix socket's.
+    :param networks: those that are exempt.
+    """
+    return host_of(address) is None or is_among(address, [one.network for one in networks])
 
 
 class Throttle:

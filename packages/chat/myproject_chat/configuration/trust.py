@@ -29,6 +29,7 @@ Privilege = Literal[
     "see-all",
     "accounts",
     "stats",
+    "flood",
     "die",
 ]
 
