@@ -91,6 +91,10 @@ def set_(asked: Asked) -> None:
         asked.session.hold(ticket)
     else:
         raise Refused(b"INVALID_PARAMS", b"There are always-on, multiclient, reserve and email")
+    if not server.accounts.stays(asked.account):
+        for user in users_of(server, asked.account):
+            if not user.receivers:
+                server.quit(user, b"No client is connected")
     asked.say(b"%b is %b" % (option.lower(), b"on" if value else b"off"))
 
 
@@ -156,9 +160,9 @@ def ghost(asked: Asked) -> None:
 
 @NICKSERV.command(b"REGAIN", 1)
 def regain(asked: Asked) -> None:
-    """REGAIN nick: disconnect who has your nick, and take it"""
+    """REGAIN nick: take your nick, and disconnect who has it"""
     server, nick = asked.session.server, asked.words[0]
-    if server.network.user(nick) is not asked.user:
+    if server.network.user(nick) not in (None, asked.user):
         _put_out(asked, nick)
     server.commands[b"NICK"].run(asked.session, Message(b"NICK", (nick,)))
 
