@@ -80,6 +80,8 @@ class BrowserTests(ClientCase):
         al, bo = self.browser(), self.browser(width=400)
         al.enter("al", "#team")
         bo.enter("bo", "#team")
+        al.wait_to_see("2 here", "count")
+        bo.wait_to_see("2 here", "show-people")
         cy = Plain(self, self.port, "cy")
         cy.say("JOIN #team")
         al.wait_to_see("cy has joined")

@@ -356,7 +356,7 @@ export class Chat {
       const about = this.buffers.get(fold(params.find((one) => this.buffers.has(fold(one)) && one) ?? ""));
       const text = command === "FAIL" ? params.at(-1) : params.slice(1).join(" ");
       if (params[0] === "CHATHISTORY" && about) about.loading = false;
-      if (command !== "FAIL" || params[0] !== "MARKREAD") {
+      if (command !== "FAIL" || !["CHATHISTORY", "MARKREAD"].includes(params[0])) {
         this.tell(about?.kind === "server" ? this.active : about ?? this.active, text ?? "", "error");
       }
       this.settle(tags.get("label"), false);

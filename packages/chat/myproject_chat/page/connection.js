@@ -72,7 +72,7 @@ export class Connection {
    */
   start(person) {
     this.person = person;
-    this.nick = person.nick;
+    this.account = person.nick;
     this.welcomed = false;
     this.failures = 0;
     this.retry();
@@ -85,6 +85,7 @@ export class Connection {
     this.offered.clear();
     this.capabilities.clear();
     this.batches.clear();
+    this.nick = this.person.nick;
     this.change("connecting", "");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}${location.pathname}`, ["text.ircv3.net"]);
@@ -95,7 +96,7 @@ export class Connection {
       this.send("NICK", this.nick);
       this.send("USER", this.person.nick.replace(/[^A-Za-z0-9]/g, "").slice(0, 9) || "web", "0", "*", this.person.nick);
     };
-    socket.onmessage = (event) => this.receive(parse(event.data));
+    socket.onmessage = (event) => this.socket === socket && this.receive(parse(event.data));
     socket.onclose = () => this.socket === socket && this.lost();
     this.watch();
   }
@@ -266,13 +267,14 @@ export class Connection {
     else if (command === "REGISTER") this.registered(message);
     else if (command === "FAIL") this.refuse(text);
     else if (NICK_REFUSED.has(command)) this.renick(text);
-    else if (command === "464" || command === "465" || command === "ERROR") this.refuse(text);
+    else if (command === "464" || command === "465") this.refuse(text);
+    // To who was in before, it is a bad moment.
+    else if (command === "ERROR") this.welcomed ? this.lost() : this.refuse(text);
     else this.listener.heard(message);
   }
 
   authenticate() {
-    const { nick, password } = this.person;
-    const secret = base64(`\0${nick}\0${password}`);
+    const secret = base64(`\0${this.account}\0${this.person.password}`);
     for (let at = 0; at <= secret.length; at += 400) {
       this.send("AUTHENTICATE", secret.slice(at, at + 400) || "+");
     }

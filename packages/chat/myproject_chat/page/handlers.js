@@ -101,7 +101,7 @@ export const HANDLERS = {
   NICK: (chat, message) => {
     const { nick, params: [name] } = message;
     if (chat.isMe(nick)) {
-      chat.connection.nick = name;
+      chat.connection.nick = chat.connection.person.nick = name;
       chat.tell(chat.active, `You are now ${name}`);
       chat.view.listChanged();
     }

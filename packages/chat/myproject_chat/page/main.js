@@ -60,6 +60,16 @@ function changed(state, detail) {
   if (!form.hidden) at("nick").focus();
 }
 
+/** The channel that a link led to: ``/#team`` to #team. */
+function fromLink() {
+  try {
+    const name = decodeURIComponent(location.hash.slice(1));
+    return name && !/^[#&]/.test(name) ? `#${name}` : name;
+  } catch {
+    return "";
+  }
+}
+
 /** @param {number} seconds */
 function countDown(seconds) {
   const end = Date.now() + seconds * 1000;
@@ -89,7 +99,7 @@ function opened() {
 function remember() {
   if (connection.state !== "open") return;
   const channels = chat.list.filter(({ kind, joined }) => kind === "channel" && joined).map(({ name }) => name);
-  memory.write({ nick: connection.person.nick, channels, seen: new Date().toISOString() });
+  memory.write({ nick: connection.account, channels, seen: new Date().toISOString() });
   try {
     // A guest who reloads the page goes on; who has a password is asked for it.
     sessionStorage.setItem("guest", connection.person.password ? "" : "yes");
@@ -128,8 +138,7 @@ at("disconnect").addEventListener("click", () => {
 
 const known = memory.read();
 at("nick").value = known.nick ?? "";
-const linked = decodeURIComponent(location.hash.replace(/^#?(?=[^#])/, "#").replace(/^##/, "#"));
-at("channels").value = location.hash.length > 1 ? linked : (known.channels ?? []).join(" ");
+at("channels").value = fromLink() || (known.channels ?? []).join(" ");
 at("password").disabled = at("create").disabled = !isPrivate;
 at("insecure").hidden = isPrivate;
 document.body.dataset.state = "idle";
