@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from myproject.limits import address_of
 from myproject_chat.extbans import ACCOUNT
-from myproject_chat.names import ACCOUNT_LENGTH, fold, matches, whole_mask
+from myproject_chat.names import ACCOUNT_LENGTH, fold, host_name, matches, whole_mask
 from myproject_chat.store.records import NetworkBan
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ def _network(text: bytes) -> Network | None:
 
 def _shown(network: Network) -> bytes:
     whole = network.prefixlen == network.max_prefixlen
-    return str(network.network_address if whole else network).encode("ascii")
+    # As a word it must not begin with a colon.
+    return host_name(str(network.network_address if whole else network))
 
 
 def read_mask(kind: str, text: bytes) -> Rule:
