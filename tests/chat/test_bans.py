@@ -15,17 +15,9 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat.bans import (
-    DLINE,
-    KLINE,
-    Bans,
-    Person,
-    private_reason,
-    public_reason,
-    read_duration,
-    read_mask,
-    show_duration,
-)
+from myproject_chat.banmasks import DLINE, KLINE, Person, read_mask
+from myproject_chat.bans import Bans, private_reason, public_reason
+from myproject_chat.durations import read_duration, show_duration
 from myproject_chat.store import NetworkBan
 
 # Few letters, so that masks fit; wildcards often.

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from myproject.gate import Gate
 from myproject.interfaces import IDrainable, IHasPorts
-from myproject_chat.bans import DLINE, read_mask
+from myproject_chat.banmasks import DLINE, read_mask
 from myproject_chat.configuration import WebSocket
 from myproject_chat.configuration.fields import Network
 from myproject_chat.web import PATIENCE, WebFactory

@@ -22,7 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from myproject_chat.bans import DLINE, KLINE, is_over, read_duration, read_mask
+from myproject_chat.banmasks import DLINE, KLINE, read_mask
+from myproject_chat.bans import is_over
+from myproject_chat.durations import read_duration
 from myproject_chat.names import fold, is_nick
 from myproject_chat.passwords import Cost, hash_password
 from myproject_chat.scram import derive

@@ -14,14 +14,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myproject.limits import address_of
-from myproject_chat.bans import Person, public_reason
+from myproject_chat.banmasks import Person
+from myproject_chat.bans import public_reason
 from myproject_chat.names import host_name
 from myproject_chat.notices import BANS, tell_operators
 from myproject_chat.numerics import ERR_YOUREBANNEDCREEP
 from myproject_chat.wire import Message, clip, format_message
 
 if TYPE_CHECKING:
-    from myproject_chat.bans import Bans, Rule
+    from myproject_chat.banmasks import Rule
+    from myproject_chat.bans import Bans
     from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.state import Receiver, User

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from myproject_chat.bans import DLINE, KLINE
+from myproject_chat.banmasks import DLINE, KLINE
 
 if TYPE_CHECKING:
     from myproject_chat.server import Server

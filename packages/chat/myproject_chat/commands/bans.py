@@ -20,24 +20,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from myproject_chat.bans import (
-    DLINE,
-    KLINE,
-    private_reason,
-    public_reason,
-    read_duration,
-    read_mask,
-    show_duration,
-)
+from myproject_chat.banmasks import DLINE, KLINE, read_mask
+from myproject_chat.bans import private_reason, public_reason
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.statistics import send_bans
+from myproject_chat.durations import read_duration, show_duration
 from myproject_chat.expulsion import is_hit
 from myproject_chat.notices import BANS, tell_operators
 from myproject_chat.operators import is_allowed
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
-    from myproject_chat.bans import Rule
+    from myproject_chat.banmasks import Rule
     from myproject_chat.commands.registry import Outcome
     from myproject_chat.session import Session
     from myproject_chat.state import User

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from myproject_chat.bans import DLINE, KLINE
+from myproject_chat.banmasks import DLINE, KLINE
 from myproject_chat.commands.lookup import is_operator
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.numerics import (
