@@ -51,9 +51,7 @@ class Mask(NamedTuple):
         """Say whether the mask is about a user."""
         if self.account is not None:
             return user.account is not None and matches(self.account, user.account)
-        return matches(self.hostmask, user.source) or (
-            user.address != user.host and matches(self.hostmask, user.real_source)
-        )
+        return any(matches(self.hostmask, source) for source in user.sources)
 
 
 def read_mask(text: bytes, setter: bytes, when: int) -> Mask | None:

@@ -1,5 +1,9 @@
 """
-Changing what others see of where a user is.
+What others see of where a user is, and changing that.
+
+By default it is a cloak (cloak.py), from the first moment on. There is no user mode for it: nobody shows
+where they live by a slip, or between connecting and setting a mode. InspIRCd has user mode x, which most
+networks set for everybody; Ergo does as is done here.
 
 Who negotiated chghost is told with one line. Everybody else would go on showing, and banning, a host that
 is no more; the page leaves it to servers to show these a user who goes and comes again: QUIT, and for each
@@ -12,23 +16,92 @@ Sources: https://ircv3.net/specs/extensions/chghost, https://modern.ircdocs.hors
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
 
 from myproject_chat.capability import AWAY_NOTIFY, CHGHOST, EXTENDED_JOIN
+from myproject_chat.cloak import MIN_KEY, Cloak
 from myproject_chat.delivery import broadcast
 from myproject_chat.modes import PREFIXES
 from myproject_chat.monitor import notify
+from myproject_chat.names import host_name
 from myproject_chat.numerics import RPL_VISIBLEHOST
 
 if TYPE_CHECKING:
+    from myproject_chat import configuration
     from myproject_chat.channel import Channel
     from myproject_chat.delivery import Outgoing
     from myproject_chat.server import Server
+    from myproject_chat.session import Session
     from myproject_chat.state import User
 
-__all__ = ["change_host"]
+__all__ = ["Hosts", "SecretKeeper", "change_host"]
 
 _REASON = b"Changing host"
+# The name of the key in the store.
+_KEY: Final = "cloak"
+
+
+class SecretKeeper(Protocol):
+    """What writes secrets down."""
+
+    def put_secret(self, name: str, value: bytes, /) -> int:
+        """Write one, by its name."""
+
+
+class Hosts:
+    """
+    Which host others see of whom.
+
+    :param choices: what the operator chose.
+    """
+
+    __slots__ = ("_choices", "_cloak")
+
+    def __init__(self, choices: configuration.Cloak) -> None:
+        self._choices = choices
+        self._cloak: Cloak | None = None
+        if choices.enabled:
+            key = (choices.secret or secrets.token_hex(MIN_KEY)).encode()
+            self._cloak = Cloak(key, choices.suffix.encode("ascii"))
+
+    def open(self, store: SecretKeeper, known: Mapping[str, bytes]) -> None:
+        """
+        Take the key of the runs before, or make one for those to come.
+
+        :param store: what writes it down.
+        :param known: the secrets that it has.
+        """
+        if self._cloak is None or self._choices.secret is not None:
+            return
+        key = known.get(_KEY)
+        if key is None:
+            key = secrets.token_bytes(MIN_KEY)
+            store.put_secret(_KEY, key)
+        self._cloak = Cloak(key, self._choices.suffix.encode("ascii"))
+
+    def of_address(self, address: str) -> bytes:
+        """
+        Give the host of who is known by an address alone.
+
+        :param address: the address, as text.
+        """
+        return host_name(address) if self._cloak is None else self._cloak.host(address)
+
+    def of_session(self, session: Session) -> bytes:
+        """Give the host of a client that is about to register."""
+        return self._of_account(session.account) or session.host
+
+    def of_user(self, user: User) -> bytes:
+        """Give the host that a user should have; one without a client keeps the one it has."""
+        first = next(iter(user.receivers), None)
+        return self._of_account(user.account) or (user.host if first is None else first.host)
+
+    def _of_account(self, account: bytes | None) -> bytes | None:
+        if self._cloak is None or account is None or not self._choices.accounts:
+            return None
+        return self._cloak.account_host(account)
 
 
 def change_host(server: Server, user: User, host: bytes) -> None:

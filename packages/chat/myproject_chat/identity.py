@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.capability import ACCOUNT_NOTIFY
 from myproject_chat.delivery import broadcast
+from myproject_chat.hosts import change_host
 from myproject_chat.monitor import notify
 from myproject_chat.names import fold
 from myproject_chat.numerics import RPL_LOGGEDIN, RPL_LOGGEDOUT
@@ -53,6 +54,7 @@ def set_account(server: Server, user: User, account: bytes | None) -> None:
     server.metadata.swap(user, former)
     server.network.changed.add(user)
     server.suspect(user)
+    change_host(server, user, server.hosts.of_user(user))
     news = server.message(user, b"ACCOUNT", (account or b"*",))
     broadcast((user,), news, needs=ACCOUNT_NOTIFY)
     notify(server, user, news, ACCOUNT_NOTIFY)

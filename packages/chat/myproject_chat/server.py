@@ -25,6 +25,7 @@ from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.expulsion import expel, expel_all
 from myproject_chat.fakelag import Pace
 from myproject_chat.history import History
+from myproject_chat.hosts import Hosts
 from myproject_chat.identity import forget_account
 from myproject_chat.keeping import Kept
 from myproject_chat.metadata_changes import MetadataChanges
@@ -111,6 +112,7 @@ class Server:
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
     :ivar bans: who is kept out.
+    :ivar hosts: what others see of where somebody is.
     :ivar reload_settings: reads the settings again, and says what came of it; None if nobody has said how.
     :ivar on_noted: called with what operators have done to others, for the log.
     :ivar used: how often each command was given, by its name.
@@ -140,6 +142,7 @@ class Server:
         self.kept = Kept(self)
         self.metadata = MetadataChanges(self)
         self.bans = Bans(wall)
+        self.hosts = Hosts(settings.cloak)
         self.reload_settings: Callable[[], Reloaded] | None = None
         self.on_noted: Callable[[bytes], None] = lambda _: None
         self.history = History(self)
@@ -185,7 +188,7 @@ class Server:
         session = Session(
             self,
             link,
-            host_name(address),
+            self.hosts.of_address(address),
             address,
             reached,
             secure=secure,
@@ -289,6 +292,7 @@ class Server:
         :param store: what writes down.
         :param loaded: what was written.
         """
+        self.hosts.open(store, loaded.secrets)
         self.accounts.open(store, loaded)
         self.history.open(store, loaded)
         self.kept.restore(loaded.channels)

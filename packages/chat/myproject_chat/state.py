@@ -131,6 +131,12 @@ class User:
         self.since = self.spoke = since
         self.rename(nick)
 
+    @property
+    def sources(self) -> set[bytes]:
+        """``nick!user@host`` with each host that a mask may name: what is seen, and what is behind it."""
+        hosts = {self.host, self.address, *(client.host for client in self.receivers)}
+        return {b"%b!%b@%b" % (self.nick, self.user_name, host) for host in hosts}
+
     def rename(self, nick: bytes) -> None:
         """
         Take a nick; `Network.rename` is what makes sure that nobody else has it.

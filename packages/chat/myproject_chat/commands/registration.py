@@ -23,7 +23,7 @@ from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
 from myproject_chat.expulsion import is_kept_out
 from myproject_chat.isupport import my_info
-from myproject_chat.names import USER_LENGTH, fold, is_nick, is_user_name
+from myproject_chat.names import USER_LENGTH, fold, host_name, is_nick, is_user_name
 from myproject_chat.numerics import (
     ERR_ALREADYREGISTERED,
     ERR_ERRONEUSNICKNAME,
@@ -36,6 +36,7 @@ from myproject_chat.numerics import (
     ERR_SASLABORTED,
     RPL_CREATED,
     RPL_MYINFO,
+    RPL_VISIBLEHOST,
     RPL_WELCOME,
     RPL_YOURHOST,
 )
@@ -174,7 +175,8 @@ def finish(session: Session) -> None:
         session.nick,
         session.user_name,
         real_name=session.real_name,
-        host=session.host,
+        host=session.server.hosts.of_session(session),
+        address=host_name(session.address),
         since=int(session.server.wall()),
     )
     user.account = session.account
@@ -229,6 +231,8 @@ def _welcome(session: Session, user: User) -> None:
     )
     session.reply(RPL_MYINFO, *my_info(server.settings))
     send_isupport(session)
+    if user.host != user.address:
+        session.reply(RPL_VISIBLEHOST, user.host)
     send_lusers(session)
     send_motd(session)
     if session.capabilities & METADATA:

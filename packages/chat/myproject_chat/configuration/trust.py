@@ -95,3 +95,19 @@ class Cloak(Table, frozen=True):
         ]
         | None
     ) = None
+    suffix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9-]{1,20}(\.[A-Za-z0-9-]{1,20}){0,2}\Z",
+            max_length=26,
+            description="What the hosts end with: a word, or the network's name.",
+            extra={"form": "up to 26 letters, digits, dots and hyphens"},
+        ),
+    ] = "ip"
+    accounts: Annotated[
+        bool,
+        about(
+            "Whether who is logged in has a host that names the account, such as alice.users.ip. Off: others"
+            " see the account anyway, and could not tell which users share a network."
+        ),
+    ] = False
