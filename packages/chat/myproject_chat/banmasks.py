@@ -146,9 +146,10 @@ class NetworkTable(Generic[T]):
         # By IP version: how many bits are cut off, and what is of each number that remains. The narrowest
         # networks come first.
         self._lengths: dict[int, list[tuple[int, dict[int, list[T]]]]] = {4: [], 6: []}
+        self._count = 0
 
     def __bool__(self) -> bool:
-        return any(self._lengths.values())
+        return self._count > 0
 
     def add(self, network: Network, thing: T) -> None:
         """Add a thing."""
@@ -160,6 +161,7 @@ class NetworkTable(Generic[T]):
             lengths.append((cut, table))
             lengths.sort(key=lambda one: one[0])
         table.setdefault(int(network.network_address) >> cut, []).append(thing)
+        self._count += 1
 
     def remove(self, network: Network, thing: T) -> None:
         """Take out a thing that is there."""
@@ -168,6 +170,7 @@ class NetworkTable(Generic[T]):
         table = next(table for one, table in lengths if one == cut)
         key = int(network.network_address) >> cut
         table[key].remove(thing)
+        self._count -= 1
         if not table[key]:
             del table[key]
         if not table:
@@ -204,18 +207,23 @@ class MaskTable(Generic[T]):
 
     def near(self, person: Person) -> Iterator[T]:
         """Give the things that may be about somebody; some may come twice."""
-        values = {
-            "nick": (fold(person.nick),),
-            "user_name": (fold(person.user_name),),
-            "host": tuple(map(fold, person.hosts)),
-            "account": () if person.account is None else (fold(person.account),),
-        }
+        values: dict[str, tuple[bytes, ...]] = {}
         for (field, at_end, length), table in self._tables.items():
+            if field not in values:
+                values[field] = _values(person, field)
             for value in values[field]:
                 if length:
                     yield from table.get(value[-length:] if at_end else value[:length], ())
                 else:
                     yield from _inside(table, value)
+
+
+def _values(person: Person, field: str) -> tuple[bytes, ...]:
+    """Give what a field of rules is compared with."""
+    if field == "host":
+        return tuple(map(fold, person.hosts))
+    value: bytes | None = getattr(person, field)
+    return () if value is None else (fold(value),)
 
 
 def _inside(table: dict[bytes, list[T]], value: bytes) -> Iterator[T]:

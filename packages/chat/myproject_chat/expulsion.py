@@ -1,9 +1,9 @@
 """
 What a ban does: those whom it hits do not come in, and those who are here go.
 
-The client is told why, in 465 and ERROR; the others see that somebody was banned, and no more. A user several
-of whose clients are connected goes with the last of them; one whose account has it stay without a
-client goes, too, if the ban is about more than its clients' addresses.
+The client is told why, in 465 and ERROR; the others see that somebody was banned, and no more. A user
+several of whose clients are connected goes with the last of them, even if its account would have it stay
+without a client.
 
 Sources: https://modern.ircdocs.horse/#erryourebannedcreep-465, https://modern.ircdocs.horse/#error-message.
 """
@@ -50,12 +50,12 @@ def _client_as_person(user: User, client: Receiver) -> Person:
 
 def is_hit(rule: Rule, user: User) -> bool:
     """
-    Say whether a ban would be about a user, or about one of its clients.
+    Say whether a ban would be about one of a user's clients.
 
     :param rule: what the ban says.
     :param user: the user.
     """
-    persons = [_as_person(user), *(_client_as_person(user, one) for one in user.receivers)]
+    persons = [_client_as_person(user, one) for one in user.receivers]
     return any(rule.fits(person, address_of(person.address)) for person in persons)
 
 
@@ -133,18 +133,18 @@ def expel(server: Server, user: User, bans: Bans) -> int:
     if server.network.user(user.nick) is not user:
         return 0
     gone = 0
-    whole = bans.of_person(_as_person(user))
     for receiver in list(user.receivers):
-        ban = whole or bans.of_person(_client_as_person(user, receiver))
+        ban = bans.of_person(_client_as_person(user, receiver))
         if ban is not None:
             _turn_out(server, receiver, ban)
             gone += 1
-    if whole is not None and server.network.user(user.nick) is user:
-        # It goes although its account has it stay without a client.
-        if not gone:
-            server.bans.hits[whole.kind] += 1
-            gone = 1
-        server.quit(user, _QUIT)
+    if not user.receivers and server.network.user(user.nick) is user:
+        # Its account has it stay without a client, but not if the ban is about the user, too.
+        ban = bans.of_person(_as_person(user))
+        if ban is not None:
+            server.bans.hits[ban.kind] += not gone
+            server.quit(user, _QUIT)
+            gone = gone or 1
     return gone
 
 
