@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from myproject_chat.multiline import Line
     from myproject_chat.state import User
 
-__all__ = ["Outgoing", "OutgoingMultiline", "broadcast", "pack", "stamp"]
+__all__ = ["MATTERS", "Outgoing", "OutgoingMultiline", "broadcast", "pack", "stamp"]
 
-_MATTERS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
+_TAGS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
 _BATCHES = BATCH | MULTILINE
+
+#: The capabilities that can change how a message is written.
+MATTERS = _TAGS | _BATCHES
 
 
 def stamp(moment: float) -> bytes:
@@ -73,7 +76,7 @@ class Outgoing:
         "text",
     )
 
-    _matters = _MATTERS
+    _matters = _TAGS
 
     def __init__(
         self,
@@ -162,7 +165,7 @@ class OutgoingMultiline(Outgoing):
 
     __slots__ = ("_parts", "_reference")
 
-    _matters = _MATTERS | _BATCHES
+    _matters = MATTERS
 
     def __init__(self, outgoing: Outgoing, lines: Sequence[Line], reference: bytes) -> None:
         super().__init__(

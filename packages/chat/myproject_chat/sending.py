@@ -132,6 +132,8 @@ class Sending(ABC):
 
         :param line: the line. It is dropped if the session is ending.
         """
+        if self.server.round is not None:
+            self.server.round.catch_up(self, self.user)
         queued = self._queued + len(line)
         if queued > self._room:
             self._overflow()
@@ -155,6 +157,20 @@ class Sending(ABC):
             self.queue(line)
         finally:
             self._pending = answer
+
+    def give(self, lines: bytes) -> None:
+        """
+        Send lines at once if nothing is in the way, at the end of a turn; else as `queue_aside`.
+
+        :param lines: the lines, in one piece.
+        """
+        held = self._held > self.server.written
+        if self._pending or self.choked or held or self._aside is not None or self._gone:
+            self.queue_aside(lines)
+        elif len(lines) > self._room:
+            self._overflow()
+        else:
+            self._link.send([lines])
 
     @abstractmethod
     def _overflow(self) -> None:
@@ -240,6 +256,7 @@ class Sending(ABC):
         :param gone: the names of those that are not offered any more.
         :param new: the others that are new or have a new value, as CAP NEW shows them.
         """
+        self.server.settle()
         for name in gone:
             self.capabilities &= ~CAPABILITIES[name]
         if self.capabilities & CAP_NOTIFY:

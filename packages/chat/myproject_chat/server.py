@@ -33,6 +33,7 @@ from myproject_chat.modes import OPERATORS_USER_MODES
 from myproject_chat.monitor import Watchers, notify
 from myproject_chat.names import host_name
 from myproject_chat.notices import COMING, FLOODS, GOING, tell_operators
+from myproject_chat.rounds import Round
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from myproject_chat.accounts import Hasher, Keeper
     from myproject_chat.bans import BanKeeper
+    from myproject_chat.channel import Channel
     from myproject_chat.commands.registry import Command
     from myproject_chat.history import Reader
     from myproject_chat.receiving import Receiving
@@ -108,6 +110,7 @@ class Server:
     :ivar wheel: when each of them is looked at next.
     :ivar lagging: when those whose lines wait for their time go on.
     :ivar pace: how fast clients may go.
+    :ivar round: what is being said in a channel, if anything has been said in this turn.
     :ivar turn: how many turns have been flushed.
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
@@ -134,7 +137,7 @@ class Server:
         self.wall = wall
         self.name = settings.server_name
         self.offered = offered(settings)
-        self.network = Network()
+        self.network = Network(self.settle)
         self.whowas = Whowas()
         self.watchers = Watchers()
         self.passwords = passwords
@@ -151,6 +154,7 @@ class Server:
         self.wheel: Wheel[Session] = Wheel()
         self.lagging: Wheel[Receiving] = Wheel()
         self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
+        self.round: Round | None = None
         self.turn = 0
         self.started = wall()
         self.written = 0
@@ -205,6 +209,32 @@ class Server:
             self._wake()
         self._dirty.append(session)
 
+    def tell(self, channel: Channel, message: Outgoing, speaker: User, needs: int = 0) -> None:
+        """
+        Send a message to all members of a channel, but for its speaker, by the end of the turn.
+
+        :param channel: the channel.
+        :param message: the message.
+        :param speaker: who says it.
+        :param needs: the bits of the capabilities that a client must have all of.
+        """
+        if self.round is None or self.round.channel is not channel:
+            self.settle()
+            if not self._dirty and not self._doomed:
+                self._wake()
+            self.round = Round(channel)
+        self.round.add(message, speaker, needs)
+
+    def settle(self, *, at_once: bool = False) -> None:
+        """
+        Give those whom it concerns what has been said in a channel: something is about to change.
+
+        :param at_once: whether that is the turn's end.
+        """
+        told, self.round = self.round, None
+        if told is not None:
+            told.hand_out(at_once=at_once)
+
     def enforce(self, bans: Sequence[NetworkBan]) -> int:
         """
         Make those go whom new bans hit.
@@ -241,6 +271,7 @@ class Server:
 
     def flush(self) -> None:
         """End a turn: close those who do not read, then send everybody what waits for them."""
+        self.settle(at_once=True)
         if self._suspects:
             suspects, self._suspects = self._suspects, {}
             for user in suspects:
@@ -443,6 +474,7 @@ class Server:
         :param user: whose it was, None if nobody had registered.
         :param reason: why.
         """
+        self.settle()
         del self.sessions[session]
         self.watchers.clear(session)
         if user is None:

@@ -165,6 +165,7 @@ class Session(Receiving):
 
         :param user: the user, who is in the network.
         """
+        self.server.settle()
         user.receivers.append(self)
         self.server.registered += 1
         self.user = user
@@ -206,9 +207,9 @@ class Session(Receiving):
 
         :param reason: what others are told if the session had not been closed.
         """
+        self._gone = True
         if self.state is not State.CLOSED:
             self._leave(reason)
-        self._gone = True
         self._room = -1
         self._pending.clear()
         self._inbox.clear()

@@ -14,7 +14,7 @@ members, too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from myproject_chat.channel import Channel
@@ -42,6 +42,9 @@ class Receiver(Protocol):
 
     def queue_aside(self, line: bytes) -> None:
         """As `queue`, for what is no part of an answer."""
+
+    def give(self, lines: bytes) -> None:
+        """As `queue_aside`, at the end of a turn; at once, if nothing is in the way."""
 
     def hold(self, ticket: int) -> None:
         """Keep what is queued, and what comes behind it, until something has been written."""
@@ -190,6 +193,8 @@ class Network:
     """
     Everybody and every channel.
 
+    :param before_change: called before somebody comes to a channel, or leaves one.
+
     :ivar users: by folded nick.
     :ivar channels: by folded name.
     :ivar with_mode: how many users have a user mode, by its letter.
@@ -200,9 +205,19 @@ class Network:
         this was last emptied: what outlives them is to be written.
     """
 
-    __slots__ = ("changed", "channels", "ended", "listeners", "most_users", "users", "with_mode")
+    __slots__ = (
+        "_before_change",
+        "changed",
+        "channels",
+        "ended",
+        "listeners",
+        "most_users",
+        "users",
+        "with_mode",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, before_change: Callable[[], None] = lambda: None) -> None:
+        self._before_change = before_change
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
         self.with_mode: Counter[bytes] = Counter()
@@ -284,6 +299,7 @@ class Network:
         :param now: seconds since 1970.
         :return: the channel.
         """
+        self._before_change()
         channel = self.channels.get(fold(name))
         held = b""
         if channel is None:
@@ -297,6 +313,7 @@ class Network:
 
     def leave(self, user: User, channel: Channel) -> None:
         """Take a user out of a channel, which ends if that was the last and it is not kept."""
+        self._before_change()
         del channel.members[user]
         channel.forget(user)
         user.channels.discard(channel)

@@ -86,6 +86,7 @@ def _request(session: Session, argument: bytes) -> None:
             break
         capabilities = capabilities & ~bit if word.startswith(b"-") else capabilities | bit
     else:
+        session.server.settle()
         before, session.capabilities = session.capabilities, capabilities
         if session.cap_version >= _WITH_VALUES:
             session.capabilities |= CAP_NOTIFY

@@ -14,11 +14,11 @@ https://ircv3.net/specs/extensions/message-tags, .../message-ids, https://ircv3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.capability import ECHO_MESSAGE, LABELED_RESPONSE, MESSAGE_TAGS
-from myproject_chat.channel import Speech
+from myproject_chat.channel import Channel, Speech
 from myproject_chat.commands.lookup import is_operator, names
 from myproject_chat.commands.registry import Outcome, Table
 from myproject_chat.delivery import OutgoingMultiline, broadcast
@@ -41,6 +41,7 @@ from myproject_chat.wire import format_tags
 
 if TYPE_CHECKING:
     from myproject_chat.delivery import Outgoing
+    from myproject_chat.history import History
     from myproject_chat.multiline import Line, Multiline
     from myproject_chat.session import Session
     from myproject_chat.state import User
@@ -163,10 +164,13 @@ def _to_channel(session: Session, user: User, target: bytes, said: _Said) -> Non
         level = LEVELS_OF_SIGNS.get(sign, 0)
         if speech is Speech.OPERATORS_ONLY:
             level = max(level, HALF_OPERATOR)
-        receivers = channel.at_least(level) if level else channel.members
-        # Who may read what goes to some of them alone changes: that is not kept.
-        kept = None if level else session.server.history.channel(channel)
-        _deliver(session, user, sign + channel.name, said, receivers, kept=kept, skip=user)
+        if level:
+            # Who may read what goes to some of them alone changes: that is not kept.
+            some = [member for member in channel.at_least(level) if member is not user]
+            _deliver(session, user, sign + channel.name, said, some, kept=None)
+        else:
+            kept = session.server.history.channel(channel)
+            _deliver(session, user, channel.name, said, channel, kept=kept)
 
 
 def _to_user(session: Session, user: User, target: bytes, said: _Said) -> None:
@@ -204,11 +208,11 @@ def _deliver(
     user: User,
     target: bytes,
     said: _Said,
-    receivers: Iterable[User],
+    to: Channel | Sequence[User],
     *,
     kept: bytes | None,
-    skip: User | None = None,
 ) -> None:
+    """Send what is said to all members of a channel but who says it, or to some users."""
     history = session.server.history
     if kept is not None and not history.wants(said.text, said.tags):
         kept = None
@@ -220,18 +224,27 @@ def _deliver(
     if said.lines:
         message = OutgoingMultiline(message, said.lines, session.server.new_batch())
     if kept is not None:
-        ticket = history.said(message, kept, said.tags, bot=b"B" in user.modes)
-        for client in user.receivers:
-            if client.capabilities & _ACKNOWLEDGED:
-                client.hold(ticket)
+        _keep(history, user, message, kept, said.tags)
     needs = MESSAGE_TAGS if said.text is None else 0
-    if skip is None and user in receivers:
+    to_self = False
+    if isinstance(to, Channel):
+        session.server.tell(to, message, user, needs)
+    elif user in to:
+        to_self = True
         for client in user.receivers:
             if client.capabilities & needs == needs:
                 client.queue_aside(message.line_for(client.capabilities))
     else:
-        broadcast(receivers, message, skip, needs=needs)
-    _echo(session, user, message, needs, to_self=skip is None and user in receivers)
+        broadcast(to, message, needs=needs)
+    _echo(session, user, message, needs, to_self=to_self)
+
+
+def _keep(history: History, user: User, message: Outgoing, kept: bytes, tags: bytes) -> None:
+    """Write a message down; what may tell those who say it that it was sent waits until it is safe."""
+    ticket = history.said(message, kept, tags, bot=b"B" in user.modes)
+    for client in user.receivers:
+        if client.capabilities & _ACKNOWLEDGED:
+            client.hold(ticket)
 
 
 def _echo(session: Session, user: User, message: Outgoing, needs: int, *, to_self: bool) -> None:
