@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from pathlib import Path
 from types import ModuleType
@@ -271,7 +272,8 @@ class InstalledTests(SynchronousTestCase):
         (folder / "twisted" / "plugins" / "both.py").write_text(DROPIN)
         self.port, self.loud = free_port(), free_port()
         ours = ("-p", str(self.port), "--loud-port", str(self.loud))
-        environ = clean_environment(PYTHONPATH=str(folder))
+        known = os.environ.get("PYTHONPATH", "")
+        environ = clean_environment(PYTHONPATH=f"{folder}{os.pathsep}{known}".rstrip(os.pathsep))
         running = start(self, "-n", "--pidfile=", "both", *ours, *words, environ=environ)
         return running.wait_for_port(self.port).wait_for_port(self.loud, "::1")
 
