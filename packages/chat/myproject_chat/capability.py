@@ -50,9 +50,10 @@ __all__ = [
     "SERVER_TIME",
     "SETNAME",
     "STANDARD_REPLIES",
-    "STS",
     "USERHOST_IN_NAMES",
     "offered",
+    "sts_news",
+    "sts_value",
     "written",
 ]
 
@@ -74,7 +75,6 @@ EXTENDED_MONITOR = 1 << 14
 INVITE_NOTIFY = 1 << 15
 LABELED_RESPONSE = 1 << 16
 SASL = 1 << 17
-STS = 1 << 18
 CHANNEL_RENAME = 1 << 19
 CHATHISTORY = 1 << 20
 EVENT_PLAYBACK = 1 << 21
@@ -157,6 +157,42 @@ def offered(settings: Settings) -> dict[bytes, bytes | None]:
     else:
         del names[b"draft/account-registration"]
     return names
+
+
+def sts_value(settings: Settings, *, secure: bool) -> bytes | None:
+    """
+    Give the value of ``sts``, which CAP LS and CAP NEW tell of and which nobody can ask for.
+
+    :param settings: what the operator chose.
+    :param secure: whether the client has come over TLS: then it is told for how long to do so, else where to.
+    :return: the value, or None if clients are told nothing.
+
+    Source: https://ircv3.net/specs/extensions/sts.
+    """
+    sts = settings.sts
+    if not sts.enabled:
+        return None
+    if not secure:
+        return b"port=%d,duration=%d" % (sts.port, sts.duration)
+    return b"duration=%d%b" % (sts.duration, b",preload" if sts.preload else b"")
+
+
+def sts_news(before: Settings, after: Settings) -> dict[bool, list[bytes]]:
+    """
+    Give what CAP NEW has to say of ``sts``. It never goes by CAP DEL: a duration of 0 takes it back.
+
+    :param before: what was in force.
+    :param after: what is in force now.
+    :return: at most one word, for each of the two kinds of `sts_value`.
+    """
+    news: dict[bool, list[bytes]] = {False: [], True: []}
+    for secure, words in news.items():
+        value = sts_value(after, secure=secure)
+        if value is None and secure and before.sts.enabled:
+            value = b"duration=0"
+        if value is not None and value != sts_value(before, secure=secure):
+            words.append(written(b"sts", value))
+    return news
 
 
 def written(name: bytes, value: bytes | None) -> bytes:

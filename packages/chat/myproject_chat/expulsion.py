@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from myproject_chat.state import Receiver, User
     from myproject_chat.store.records import NetworkBan
 
-__all__ = ["expel", "expel_all", "is_hit", "is_kept_out", "last_words", "said_of"]
+__all__ = ["expel", "expel_all", "is_hit", "is_kept_out", "last_words", "said_of", "turn_out"]
 
 # What others see when somebody is banned.
 _QUIT = b"Banned"
@@ -96,7 +96,7 @@ def is_kept_out(session: Session) -> bool:
     who = b"%b!%b@%b" % (nick, user_name, address)
     what = b"%b %b (%b)" % (ban.kind.encode("ascii"), ban.mask, ban.reason)
     tell_operators(server, BANS, b"Kept out: %b, by %b" % (who, what))
-    _turn_out(server, session, ban)
+    turn_out(server, session, ban)
     return True
 
 
@@ -114,7 +114,7 @@ def expel_all(server: Server, bans: Bans) -> int:
         if session.user is None:
             ban = bans.of_address(session.address)
             if ban is not None:
-                _turn_out(server, session, ban)
+                turn_out(server, session, ban)
                 gone += 1
     for user in list(server.network.users.values()):
         gone += expel(server, user, bans)
@@ -136,7 +136,7 @@ def expel(server: Server, user: User, bans: Bans) -> int:
     for receiver in list(user.receivers):
         ban = bans.of_person(_client_as_person(user, receiver))
         if ban is not None:
-            _turn_out(server, receiver, ban)
+            turn_out(server, receiver, ban)
             gone += 1
     if not user.receivers and server.network.user(user.nick) is user:
         # Its account has it stay without a client, but not if the ban is about the user, too.
@@ -148,7 +148,14 @@ def expel(server: Server, user: User, bans: Bans) -> int:
     return gone
 
 
-def _turn_out(server: Server, receiver: Receiver, ban: NetworkBan) -> None:
+def turn_out(server: Server, receiver: Receiver, ban: NetworkBan) -> None:
+    """
+    Tell a client why it is banned, and close it.
+
+    :param server: the server.
+    :param receiver: the client.
+    :param ban: what it was hit by.
+    """
     server.bans.hits[ban.kind] += 1
     text = said_of(ban)
     receiver.reply(ERR_YOUREBANNEDCREEP, text=b"You are banned from this server: " + text)

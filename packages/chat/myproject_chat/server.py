@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from myproject_chat.accounts import Accounts
 from myproject_chat.bans import Bans
-from myproject_chat.capability import AWAY_NOTIFY, offered, written
+from myproject_chat.capability import AWAY_NOTIFY, offered, sts_news, written
 from myproject_chat.delivery import Outgoing, broadcast, stamp
 from myproject_chat.expulsion import expel, expel_all
 from myproject_chat.fakelag import Pace
@@ -303,6 +303,7 @@ class Server:
 
         :param settings: the settings.
         """
+        sts = sts_news(self.settings, settings)
         self.settings = settings
         self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
         before, self.offered = self.offered, offered(settings)
@@ -314,7 +315,7 @@ class Server:
         ]
         for session in list(self.sessions):
             session.set_pace()
-            session.reoffer(gone, new)
+            session.reoffer(gone, [*new, *sts[session.secure]])
 
     def open(self, store: Storing, loaded: Loaded) -> None:
         """

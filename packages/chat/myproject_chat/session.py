@@ -130,6 +130,12 @@ class Session(Receiving):
         self._since = self._heard
         self._pinged: float | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the client has said nothing yet of what it wants to be."""
+        said = self.nick, self.refused, self.user_name, self.login, self.account, self.user
+        return not (self.negotiating or self.capabilities or self.passed or any(said))
+
     def set_pace(self) -> None:
         """See how fast the client may go, by the settings in force and where it is."""
         fakelag, pace = self.server.settings.fakelag, self.server.pace

@@ -15,6 +15,7 @@ from myproject_chat.commands.authentication import AUTHENTICATION
 from myproject_chat.commands.bans import NETWORK_BANS
 from myproject_chat.commands.capabilities import CAPABILITY
 from myproject_chat.commands.channels import CHANNELS
+from myproject_chat.commands.gateways import GATEWAYS
 from myproject_chat.commands.history import HISTORY
 from myproject_chat.commands.information import INFORMATION
 from myproject_chat.commands.listing import LISTING
@@ -45,6 +46,7 @@ COMMANDS: Mapping[bytes, Command] = MappingProxyType(
             BATCHES,
             CAPABILITY,
             CHANNELS,
+            GATEWAYS,
             HISTORY,
             INFORMATION,
             LISTING,

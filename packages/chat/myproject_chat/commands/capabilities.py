@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, METADATA, written
+from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, METADATA, sts_value, written
 from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.registration import finish
 from myproject_chat.commands.registry import Table
@@ -63,6 +63,9 @@ def _offer(session: Session, version: bytes) -> None:
         if session.fingerprint is not None:
             # Who has shown a certificate can log in with it.
             values[b"sasl"] = b",".join(mechanisms(certificate=True))
+        sts = sts_value(session.server.settings, secure=session.secure)
+        if sts is not None:
+            values[b"sts"] = sts
         _list(session, b"LS", [written(*one) for one in values.items()], several=True)
     else:
         _list(session, b"LS", list(offered), several=False)
