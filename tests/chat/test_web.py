@@ -161,6 +161,15 @@ class ChatTests(SynchronousTestCase):
         bo.type("PRIVMSG #a :hello")
         self.assertEqual([":bo!~bo@192.168.1.1 PRIVMSG #a :hello"], al.types())
 
+    def test_what_several_say_in_a_turn_is_a_message_each(self) -> None:
+        al = Browser(self.chat).join("al", "#a")
+        others = [self.chat.join(nick, "#a") for nick in ("bo", "cy")]
+        al.types()
+        for other in others:
+            other.feed(b"PRIVMSG #a :one\r\nPRIVMSG #a :two\r\n")
+        heard = [line.partition(" ")[2] for line in al.types()]
+        self.assertEqual(["PRIVMSG #a :one", "PRIVMSG #a :two"] * 2, heard)
+
     def test_a_line_behind_the_handshake_counts(self) -> None:
         browser = Browser(self.chat)
         early = browser.frames.send(TextMessage("PING early"))

@@ -82,6 +82,8 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(
             [TextMessage(one) for one in texts], self.peer.reads(self.ours.send(lines))
         )
+        together = self.peer.reads(self.ours.send([b"".join(lines[:2]), lines[2]]))
+        self.assertEqual([TextMessage(one) for one in texts], together)
         binary = Conversation(BINARY, LIMIT)
         heard = Peer().reads(binary.send(lines))
         self.assertEqual([BytesMessage(line[:-2]) for line in lines], heard)

@@ -136,14 +136,18 @@ class Conversation:
         reply, self._pong = self._pong, b""
         return reply
 
-    def send(self, lines: Iterable[bytes]) -> bytes:
+    def send(self, pieces: Iterable[bytes]) -> bytes:
         """
         Frame lines.
 
-        :param lines: lines, each with its CR LF.
+        :param pieces: lines, or several in a piece, each with its CR LF.
         :return: the frames, in one piece; nothing once the conversation is closed.
         """
-        return b"" if self.closed else b"".join([self._frame(line[:-2]) for line in lines])
+        if self.closed:
+            return b""
+        lines = b"".join(pieces).split(b"\r\n")
+        lines.pop()
+        return b"".join([self._frame(line) for line in lines])
 
     def _frame(self, line: bytes) -> bytes:
         first = self._first
