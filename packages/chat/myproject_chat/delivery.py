@@ -111,8 +111,12 @@ class Outgoing:
         wanted = capabilities & self._matters
         line = self._lines.get(wanted)
         if line is None:
-            line = self._lines[wanted] = b"".join(self.lines_for(wanted))
+            line = self._lines[wanted] = self._line(wanted)
         return line
+
+    def _line(self, capabilities: int) -> bytes:
+        body = self._body(self.text)
+        return _with_tags(self._items(capabilities), body) if capabilities else body
 
     def lines_for(self, capabilities: int) -> list[bytes]:
         """
@@ -121,8 +125,7 @@ class Outgoing:
         :param capabilities: the bits of what it has negotiated.
         :return: one line; of a message of several lines, those that it consists of.
         """
-        body = self._body(self.text)
-        return [_with_tags(self._items(capabilities), body)]
+        return [self._line(capabilities)]
 
     def _body(self, text: bytes | None) -> bytes:
         return serialise(self.source, self.command, self.params, text)
@@ -190,6 +193,9 @@ class OutgoingMultiline(Outgoing):
     def pieces(self) -> bytes:
         """The sender's lines, separated by LF, for the history."""
         return b"\n".join(line.text for line in self._parts)
+
+    def _line(self, capabilities: int) -> bytes:
+        return b"".join(self.lines_for(capabilities))
 
     def lines_for(self, capabilities: int) -> list[bytes]:
         """As `Outgoing.lines_for`: a batch, or the lines that are not blank."""

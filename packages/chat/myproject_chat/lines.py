@@ -62,7 +62,14 @@ class LineSplitter:
         :return: the lines that it finished, without their ends; None stands for a line that was
             too long, once, at the place where that line was.
         """
-        *lines, last = (self.held + data.translate(_LINE_ENDS, b"\0")).split(b"\n")
+        whole = self.held + data.translate(_LINE_ENDS, b"\0")
+        lines = whole.split(b"\n")
+        short = len(whole) <= MAX_BODY or max(map(len, lines)) <= MAX_BODY
+        if short and not self._discarding:
+            # As nearly always.
+            self.held = lines.pop()
+            return [line for line in lines if line]
+        last = lines.pop()
         events: list[bytes | None] = []
         for line in lines:
             if self._discarding:

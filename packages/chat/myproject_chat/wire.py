@@ -38,7 +38,7 @@ _ESCAPES = {b";": rb"\:", b" ": rb"\s", b"\\": rb"\\", b"\r": rb"\r", b"\n": rb"
 _UNESCAPES = {escape[1]: plain for plain, escape in _ESCAPES.items()}
 _BACKSLASH = 0x5C
 _COLON = 0x3A
-_AT = 0x40
+_IN_FRONT = frozenset((b"@", b":", b" "))
 
 
 class Message(NamedTuple):
@@ -68,13 +68,15 @@ def parse(line: bytes) -> Message:
     tags = _NO_TAGS
     source = None
     rest = line
-    if rest[:1] == b"@":
-        tag_data, _, rest = rest[1:].partition(b" ")
-        tags = _parse_tags(tag_data)
-    rest = rest.lstrip(b" ")
-    if rest[:1] == b":":
-        source, _, rest = rest[1:].partition(b" ")
+    # Most lines have neither.
+    if rest[:1] in _IN_FRONT:
+        if rest[:1] == b"@":
+            tag_data, _, rest = rest[1:].partition(b" ")
+            tags = _parse_tags(tag_data)
         rest = rest.lstrip(b" ")
+        if rest[:1] == b":":
+            source, _, rest = rest[1:].partition(b" ")
+            rest = rest.lstrip(b" ")
     head, colon, trailing = rest.partition(b" :")
     words = head.split(b" ")
     if b"" in words:
@@ -187,7 +189,9 @@ def serialise(
     line = b" ".join((b":" + source, command, *params))
     if text is not None:
         line += b" :" + text
-    return clip(line, MAX_BODY) + b"\r\n"
+    if len(line) > MAX_BODY:
+        line = clip(line, MAX_BODY)
+    return line + b"\r\n"
 
 
 def clip(data: bytes, size: int) -> bytes:

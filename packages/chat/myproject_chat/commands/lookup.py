@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from myproject_chat.modes import HALF_OPERATOR
@@ -28,13 +28,15 @@ __all__ = [
 ]
 
 
-def names(param: bytes) -> Iterator[bytes]:
+def names(param: bytes) -> Sequence[bytes]:
     """
     Give the names of a list with commas, each once, in its order; empty ones are nothing.
 
     :param param: the list.
     """
-    return (name for name in dict.fromkeys(param.split(b",")) if name)
+    if b"," not in param:
+        return (param,) if param else ()
+    return [name for name in dict.fromkeys(param.split(b",")) if name]
 
 
 def visible_channel(session: Session, name: bytes) -> Channel | None:
