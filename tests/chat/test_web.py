@@ -181,6 +181,13 @@ class ChatTests(SynchronousTestCase):
         (pong,) = browser.frames.events()
         self.assertIn("PONG", str(getattr(pong, "data", "")))
 
+    def test_the_agreed_kind_is_sent(self) -> None:
+        for offered, kind in (("", TextMessage), ("binary.ircv3.net", BytesMessage)):
+            browser = Browser(self.chat)
+            browser.handshake(Sec_WebSocket_Protocol=offered)
+            (pong,) = browser.says("PING 1")
+            self.assertIsInstance(pong, kind)
+
     def test_ends_of_lines_in_a_message_do_no_harm(self) -> None:
         browser = Browser(self.chat)
         browser.handshake()

@@ -15,7 +15,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from myproject_chat.websocket import BINARY, GOING_AWAY, NORMAL, TEXT, Conversation, choose
+from myproject_chat.websocket import BINARY, GOING_AWAY, NORMAL, TEXT, Conversation, Framer, choose
 
 LIMIT = 1000
 
@@ -49,7 +49,7 @@ class ChoiceTests(SynchronousTestCase):
 class ConversationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.peer = Peer()
-        self.ours = Conversation(TEXT, LIMIT)
+        self.ours = Conversation(Framer(binary=False), LIMIT)
 
     def ended(self, data: bytes) -> int:
         """The code that bytes of the peer's end the conversation with."""
@@ -84,11 +84,16 @@ class ConversationTests(SynchronousTestCase):
         )
         together = self.peer.reads(self.ours.send([b"".join(lines[:2]), lines[2]]))
         self.assertEqual([TextMessage(one) for one in texts], together)
-        binary = Conversation(BINARY, LIMIT)
+        binary = Conversation(Framer(binary=True), LIMIT)
         heard = Peer().reads(binary.send(lines))
         self.assertEqual([BytesMessage(line[:-2]) for line in lines], heard)
-        (fallback,) = Peer().reads(Conversation(None, LIMIT).send([b"PING a\r\n"]))
-        self.assertIsInstance(fallback, TextMessage)
+
+    def test_what_goes_to_many_is_framed_once(self) -> None:
+        framer = Framer(binary=False)
+        piece = b"PRIVMSG #a :x\r\n"
+        sent = [Conversation(framer, LIMIT).send([piece]) for _ in range(3)]
+        self.assertIs(sent[0], sent[2])
+        self.assertEqual([TextMessage("y")], self.peer.reads(framer.frame([b"y\r\n"])))
 
     def test_a_message_at_the_limit_and_one_beyond(self) -> None:
         self.assertEqual(1, len(self.ours.receive(self.peer.says(TextMessage("x" * LIMIT)))))
@@ -133,7 +138,7 @@ class ConversationTests(SynchronousTestCase):
     def test_any_cut_gives_the_same_lines(
         self, messages: list[bytes], cuts: list[int], fragmented: bool
     ) -> None:
-        peer, ours = Peer(), Conversation(BINARY, LIMIT)
+        peer, ours = Peer(), Conversation(Framer(binary=True), LIMIT)
         data = b""
         for message in messages:
             first = 7 if fragmented else 0
@@ -148,7 +153,7 @@ class ConversationTests(SynchronousTestCase):
 
     @given(st.lists(st.binary(max_size=300)))
     def test_any_bytes_end_in_order(self, chunks: list[bytes]) -> None:
-        ours = Conversation(TEXT, LIMIT)
+        ours = Conversation(Framer(binary=False), LIMIT)
         for chunk in chunks:
             ours.receive(chunk)
         Peer().reads(ours.take_reply())
@@ -157,7 +162,9 @@ class ConversationTests(SynchronousTestCase):
 
     @given(st.lists(st.text(max_size=400).map(lambda text: text.replace("\n", "").encode())))
     def test_what_is_sent_is_what_is_read(self, lines: list[bytes]) -> None:
-        heard = Peer().reads(Conversation(TEXT, LIMIT).send([line + b"\r\n" for line in lines]))
+        heard = Peer().reads(
+            Conversation(Framer(binary=False), LIMIT).send([line + b"\r\n" for line in lines])
+        )
         self.assertEqual(
             [line.decode() for line in lines], [getattr(one, "data", None) for one in heard]
         )

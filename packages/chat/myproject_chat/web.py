@@ -22,7 +22,7 @@ from myproject_chat.bans import public_reason
 from myproject_chat.http import Upgrade, WebRequests, forwarded
 from myproject_chat.page import load_page
 from myproject_chat.protocol import ChatProtocol
-from myproject_chat.websocket import GOING_AWAY, NORMAL, Conversation
+from myproject_chat.websocket import BINARY, GOING_AWAY, NORMAL, Conversation, Framer
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -93,7 +93,8 @@ class WebRequestProtocol(Protocol):
         self._end()
         transport.unregisterProducer()
         transport.write(upgrade.answer)
-        new = WebSocketProtocol(self.factory.chat, upgrade)
+        framer = self.factory.framers[upgrade.subprotocol == BINARY]
+        new = WebSocketProtocol(self.factory.chat, upgrade, framer)
         hand_over(self, new, upgrade.rest, self.factory.chat.clock)
 
     def _close(self) -> None:
@@ -146,14 +147,15 @@ class WebSocketProtocol(ChatProtocol):
 
     :param chat: the chat.
     :param upgrade: what the handshake said.
+    :param framer: frames what is sent.
     """
 
-    def __init__(self, chat: ChatFactory, upgrade: Upgrade) -> None:
+    def __init__(self, chat: ChatFactory, upgrade: Upgrade, framer: Framer) -> None:
         self.factory = chat
         settings = chat.server.settings.websocket
         self._trusted = settings.forwarded_from
         self._headers = upgrade.headers
-        self._conversation = Conversation(upgrade.subprotocol, settings.message_size)
+        self._conversation = Conversation(framer, settings.message_size)
         self._closing = False
 
     def _peer(self) -> tuple[str, bool]:
@@ -228,6 +230,8 @@ class WebFactory(Factory):
 
     def __init__(self, chat: ChatFactory) -> None:
         self.chat = chat
+        #: For text, and for binary.
+        self.framers = (Framer(binary=False), Framer(binary=True))
         self._files: dict[str, File] | None = None
 
     @property

@@ -20,20 +20,20 @@ peer's but its close frame. Both kinds of message are taken from every client, a
 whether it is UTF-8; what is sent is of the kind that was agreed on. No extension is: compression
 costs memory for each client (RFC 7692 section 7.2), and lets a few bytes become many.
 
-Frames are read by the library, in all their variants. They are written here, where there is one variant: what
-goes to a thousand clients costs a tenth of what it would as a thousand events.
+Frames are read by the library, in all their variants. They are written here, where there is one variant, and
+what is said to a thousand clients in one piece is framed once (:class:`Framer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
-__all__ = ["BINARY", "GOING_AWAY", "NORMAL", "TEXT", "Conversation", "choose"]
+__all__ = ["BINARY", "GOING_AWAY", "NORMAL", "TEXT", "Conversation", "Framer", "choose"]
 
 #: The subprotocols, by the names that IRCv3 gives them.
 BINARY: Final = "binary.ircv3.net"
@@ -57,22 +57,68 @@ def choose(offered: Iterable[str]) -> str | None:
     return next((name for name in offered if name in (BINARY, TEXT)), None)
 
 
+class Framer:
+    """
+    Puts lines into frames of one kind, for any number of clients.
+
+    :param binary: whether messages are binary; else they are text.
+    """
+
+    __slots__ = ("_first", "_frames", "_piece")
+
+    def __init__(self, *, binary: bool) -> None:
+        self._first = _BINARY_FRAME if binary else _TEXT_FRAME
+        # What is said in a channel comes in the same piece for one member after the other.
+        self._piece: bytes | None = None
+        self._frames = b""
+
+    def frame(self, pieces: Sequence[bytes]) -> bytes:
+        """
+        Frame lines.
+
+        :param pieces: lines, or several in a piece, each with its CR LF.
+        :return: the frames, in one piece.
+        """
+        if len(pieces) != 1:
+            return self._make(b"".join(pieces))
+        if pieces[0] is not self._piece:
+            self._piece = pieces[0]
+            self._frames = self._make(pieces[0])
+        return self._frames
+
+    def _make(self, piece: bytes) -> bytes:
+        lines = piece.split(b"\r\n")
+        lines.pop()
+        return b"".join([self._frame(line) for line in lines])
+
+    def _frame(self, line: bytes) -> bytes:
+        first = self._first
+        if first == _TEXT_FRAME and not line.isascii():
+            # Browsers end the connection over bytes that are not UTF-8.
+            line = line.decode("utf-8", "replace").encode()
+        length = len(line)
+        if length < 126:
+            return bytes((first, length)) + line
+        # A line never comes near 64 KiB.
+        return bytes((first, 126, length >> 8, length & 0xFF)) + line
+
+
 class Conversation:
     """
     One client's frames, from the handshake on.
 
-    :param subprotocol: what was agreed on; without it, text is sent.
+    :param framer: frames what is sent, in the kind that was agreed on; without agreement, as text.
     :param limit: bytes that a message may have.
 
     :ivar closed: whether a close frame has been sent: nothing may be sent any more.
     :ivar over: whether both sides have sent one, or none is to be waited for: the connection can be closed.
     """
 
-    __slots__ = ("_connection", "_first", "_limit", "_message", "_pong", "closed", "over")
+    __slots__ = ("_connection", "_framer", "_limit", "_message", "_pong", "closed", "over")
 
-    def __init__(self, subprotocol: str | None, limit: int) -> None:
+    def __init__(self, framer: Framer, limit: int) -> None:
         self._connection = Connection(ConnectionType.SERVER)
-        self._first = _BINARY_FRAME if subprotocol == BINARY else _TEXT_FRAME
+        self._framer = framer
         self._limit = limit
         self._message = bytearray()
         self._pong = b""
@@ -136,29 +182,14 @@ class Conversation:
         reply, self._pong = self._pong, b""
         return reply
 
-    def send(self, pieces: Iterable[bytes]) -> bytes:
+    def send(self, pieces: Sequence[bytes]) -> bytes:
         """
         Frame lines.
 
         :param pieces: lines, or several in a piece, each with its CR LF.
         :return: the frames, in one piece; nothing once the conversation is closed.
         """
-        if self.closed:
-            return b""
-        lines = b"".join(pieces).split(b"\r\n")
-        lines.pop()
-        return b"".join([self._frame(line) for line in lines])
-
-    def _frame(self, line: bytes) -> bytes:
-        first = self._first
-        if first == _TEXT_FRAME and not line.isascii():
-            # Browsers end the connection over bytes that are not UTF-8.
-            line = line.decode("utf-8", "replace").encode()
-        length = len(line)
-        if length < 126:
-            return bytes((first, length)) + line
-        # A line never comes near 64 KiB.
-        return bytes((first, 126, length >> 8, length & 0xFF)) + line
+        return b"" if self.closed else self._framer.frame(pieces)
 
     def close(self, code: int) -> bytes:
         """
