@@ -298,7 +298,7 @@ class ProbeTests(SynchronousTestCase):
         self.assertEqual(tuple(sys.path), seen.path)
         mine = next(one for one in seen.dropins if one.key == "myproject")
         names = ["myproject", "myproject-chat", "myproject-echo"]
-        self.assertEqual(names, sorted(one.tapname or "" for one in mine.exports))
+        self.assertEqual(names, sorted(filter(None, (one.tapname for one in mine.exports))))
 
     def test_a_survey_is_taken_on_the_path_that_twistd_has(self) -> None:
         path = survey.take(30).path

@@ -108,7 +108,10 @@ class BareSocket:
     def write(self, data: bytes) -> None:
         self._tempDataBuffer.append(data)
         self._tempDataLen += len(data)
-        self.startWriting()  # type: ignore[attr-defined]
+        self.startWriting()
+
+    def startWriting(self) -> None:
+        self.reactor.addWriter(self)
 
     def loseConnection(self) -> None:
         self.disconnecting = True

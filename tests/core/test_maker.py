@@ -134,7 +134,8 @@ class MakeServiceTests(SynchronousTestCase):
     """
     ``makeService`` opens no file and no socket, starts no thread and installs no reactor.
 
-    ``twistd`` forks after it: threads do not survive that, and an epoll reactor's descriptor does, shared.
+    ``twistd`` forks after it: threads do not survive that. The reactor that reading the options may install
+    (tests.core.test_reactor_choice) does, and is left to others here.
     """
 
     def probe(self, tapname: str) -> None:
@@ -143,7 +144,7 @@ class MakeServiceTests(SynchronousTestCase):
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", PROBE, tapname],
             cwd=folder,
-            env=clean_environment(),
+            env=clean_environment(MYPROJECT_REACTOR="default"),
             capture_output=True,
             text=True,
             timeout=PATIENCE,

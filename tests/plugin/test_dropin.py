@@ -7,9 +7,11 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.application.reactors import IReactorInstaller
 from twisted.application.service import IServiceMaker
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,10 +95,19 @@ def child(code: str, *words: str) -> str:
     return done.stdout
 
 
-def makers() -> dict[str, object]:
-    """What the dropin exports for Twisted to find, by its name in the module."""
+def plugins(interface: type[Interface]) -> dict[str, object]:
+    """What the dropin exports for Twisted to find as one thing, by its name in the module."""
     exported = vars(import_module(DROPIN))
-    return {name: one for name, one in exported.items() if IPlugin(one, None) is not None}
+    return {
+        name: one
+        for name, one in exported.items()
+        if IPlugin(one, None) is not None and interface(one, None) is not None
+    }
+
+
+def makers() -> dict[str, object]:
+    """The makers of subcommands."""
+    return plugins(IServiceMaker)
 
 
 class ExportTests(SynchronousTestCase):
@@ -114,6 +125,18 @@ class ExportTests(SynchronousTestCase):
         for maker in makers().values():
             description = IServiceMaker(maker).description
             self.assertEqual((True, 1), (bool(description), len(description.splitlines())))
+
+    def test_it_exports_reactors_each_with_a_module_that_can_install_it(self) -> None:
+        for reactor in plugins(IReactorInstaller).values():
+            self.assertTrue(verifyObject(IReactorInstaller, reactor))
+            installed: Any = IReactorInstaller(reactor)
+            self.assertTrue(installed.shortName.startswith("corked"))
+            self.assertEqual(1, len(installed.description.splitlines()))
+            self.assertTrue(callable(import_module(installed.moduleName).install))
+        self.assertEqual(
+            ["corked", "corked-asyncio", "corked-poll", "corked-select"],
+            sorted(IReactorInstaller(one).shortName for one in plugins(IReactorInstaller).values()),
+        )
 
     def test_a_cache_of_it_is_refused_once_it_or_the_makers_class_has_changed(self) -> None:
         stamp = import_module(DROPIN).__doc__

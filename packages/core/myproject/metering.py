@@ -67,7 +67,7 @@ class Metered:
         if len(self.dataBuffer) - self.offset + self._tempDataLen > self.max_buffered:
             self._overflow()
         else:
-            self.reactor.addWriter(self)
+            super().startWriting()  # type: ignore[misc]
 
     def _overflow(self) -> None:
         self._tempDataBuffer = []
@@ -119,4 +119,7 @@ def _sends_as_tcp(kind: type) -> bool:
     # Loaded by now if there is a port of it; and loading it does not install a reactor.
     from twisted.internet import tcp
 
-    return getattr(kind, "writeSomeData", None) is tcp.Connection.writeSomeData
+    from myproject.reactor.transports import TCPServer
+
+    ways = (tcp.Connection.writeSomeData, TCPServer.writeSomeData)
+    return getattr(kind, "writeSomeData", None) in ways

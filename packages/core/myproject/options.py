@@ -316,6 +316,11 @@ class Options(_Declared):
 
     def postOptions(self) -> None:
         """Resolve and validate all settings; then do what ``--check-config``, ``--print-config`` ask."""
+        if not (self._print_only or self._check_only):
+            # Before anything that the settings name is loaded, which may install another.
+            from myproject.reactor.choice import choose
+
+            choose(self.environ)
         self.resolve()
         if self._print_only:
             print(self.as_toml(), end="")
