@@ -64,12 +64,33 @@ class Accounts(RuleBasedStateMachine):
 
     clients = Bundle("clients")
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(
+        target=clients,
+        clients=st.integers(1, MOST_CLIENTS),
+        marks=st.sampled_from([[], ["aa" * 32], ["aa" * 32, "bb" * 32]]),
+        stays=st.booleans(),
+        another=st.booleans(),
+    )
+    def start(self, clients: int, marks: list[str], stays: bool, another: bool) -> object:
+        """Begin in the middle: there may be accounts, with certificates, and clients of them."""
         self.notebook = Notebook()
         self.accounts: dict[str, Owned] = {}
         self.users: dict[str, Somebody] = {}
         self.open()
+        first = self.come("al")
+        assert isinstance(first, Client)
+        self.register(first, "w1")
+        for mark in marks:
+            self.change_certificates(first, True, mark)
+        if stays:
+            self.choose(first, "always-on", True)
+        there = [first] + [self.come_with_a_password("al", "al", "w1") for _ in range(1, clients)]
+        there.append(self.come("bo"))
+        if another:
+            bo = there[-1]
+            assert isinstance(bo, Client)
+            self.register(bo, "w2")
+        return multiple(*there)
 
     def open(self) -> None:
         self.chat: Chat = self.notebook.restored(

@@ -37,6 +37,7 @@ AS_MODERATOR = st.sampled_from([True, True, True, False])
 WORDS = st.sampled_from(["x", "some words", ":", "é"])
 KEYS = st.sampled_from(["", "k1", "k2"])
 MASKS = st.sampled_from(["al!*@*", "bo!*@*", "*!*@*", "a:acc", "m:a:acc", "m:*!*@*"])
+SOME_MASKS = st.lists(MASKS, max_size=2, unique=True)
 REFUSALS = {
     "404": "Cannot send to channel",
     "471": "Cannot join: the channel is full (+l)",
@@ -69,11 +70,11 @@ class Conversation(RuleBasedStateMachine):
 
     @initialize(
         target=screens,
-        ranks=st.tuples(*(st.sampled_from(["", "v", "h", "o", "q"]),) * 3),
+        ranks=st.tuples(*(st.sampled_from(["", "v", "h", "o", "q", "hv", "ov"]),) * 3),
         flags=st.sets(st.sampled_from("nmtisCRMuU")),
-        masks=st.dictionaries(st.sampled_from("beI"), MASKS, max_size=2),
+        masks=st.fixed_dictionaries({"b": SOME_MASKS}, optional={"e": SOME_MASKS, "I": SOME_MASKS}),
     )
-    def start(self, ranks: tuple[str, ...], flags: set[str], masks: dict[str, str]) -> object:
+    def start(self, ranks: tuple[str, ...], flags: set[str], masks: dict[str, list[str]]) -> object:
         """Begin in the middle: three are in a channel, where anything may be set already."""
         self.chat = Chat()
         self.model = Model()
@@ -87,7 +88,7 @@ class Conversation(RuleBasedStateMachine):
         place.flags, channel.flags = flags, {letter.encode() for letter in flags}
         for member, user, rank in zip(place.members, channel.members, ranks, strict=True):
             place.members[member], channel.members[user] = set(rank), rank.encode()
-        for letter, mask in masks.items():
+        for letter, mask in [(one, mask) for one, listed in masks.items() for mask in listed]:
             place.lists[letter].append(mask)
             entry = read_mask(mask.encode(), b"", 0)
             assert entry is not None
@@ -285,6 +286,25 @@ class Conversation(RuleBasedStateMachine):
                 self.model.tell([other], f"{person.source} INVITE {other.nick} {place.name}")
         self.send(screen, f"INVITE {nick} {channel}")
 
+    @rule(screen=screens, lead=AS_MODERATOR, which=st.integers(0, 5))
+    def kick_somebody_who_is_there(self, screen: Screen, lead: bool, which: int) -> None:
+        """Or those whom a rank protects would be guessed too rarely."""
+        place = self.model.places.get("#a")
+        if place is not None:
+            members = [*place.members]
+            self.kick(screen, lead, "#a", members[which % len(members)].nick)
+
+    @rule(screen=screens, other=screens, key=KEYS)
+    def leave_and_come_back_invited(self, screen: Screen, other: Screen, key: str) -> None:
+        """As above: an invitation is for who is not there, and good for once."""
+        place, guest = self.model.places.get("#a"), self.owner(other)
+        if place is not None and guest in place.members:
+            self.part(other, "#a")
+            self.everybody_got_what_the_model_says()
+        self.invite(screen, True, "#a", guest.nick)
+        self.everybody_got_what_the_model_says()
+        self.join(other, "#a", key)
+
     @rule(screen=screens, lead=AS_MODERATOR, old=CHANNELS, new=CHANNELS)
     def rename_channel(self, screen: Screen, lead: bool, old: str, new: str) -> None:
         screen = self.actor(screen, old, lead)
@@ -388,6 +408,19 @@ class Conversation(RuleBasedStateMachine):
     @rule(
         screen=screens,
         lead=AS_MODERATOR,
+        letter=st.sampled_from("bbeI"),
+        which=st.integers(0, 3),
+    )
+    def unset_a_mask_there_is(self, screen: Screen, lead: bool, letter: str, which: int) -> None:
+        """Or it would be guessed too rarely."""
+        place = self.model.places.get("#a")
+        if place is not None and place.lists[letter]:
+            mask = place.lists[letter][which % len(place.lists[letter])]
+            self.set_mask(screen, lead, "#a", "-", letter, mask)
+
+    @rule(
+        screen=screens,
+        lead=AS_MODERATOR,
         channel=CHANNELS,
         change=st.sampled_from(["+o", "-o", "+v", "-v", "+h", "-h", "+a", "-q"]),
         nick=NICKS,
@@ -398,6 +431,19 @@ class Conversation(RuleBasedStateMachine):
             place = self.model.places[channel.lower()]
             self.model.rank(self.owner(screen), screen, place, change, nick)
         self.send(screen, f"MODE {channel} {change} {nick}")
+
+    @rule(screen=screens, lead=AS_MODERATOR, which=st.integers(0, 11))
+    def take_a_rank_there_is(self, screen: Screen, lead: bool, which: int) -> None:
+        """As above: who has several has some that a lower one can take, but for the highest."""
+        place = self.model.places.get("#a")
+        held = [
+            (letter, person)
+            for person, ranks in (place.members.items() if place is not None else ())
+            for letter in sorted(ranks)
+        ]
+        if held:
+            letter, person = held[which % len(held)]
+            self.set_rank(screen, lead, "#a", "-" + letter, person.nick)
 
     # What must hold
 
@@ -461,5 +507,5 @@ class ConversationTests(SynchronousTestCase):
     def test_any_conversation_goes_as_the_model_says(self) -> None:
         run_state_machine_as_test(
             Conversation,
-            settings=settings(deadline=None, max_examples=200, stateful_step_count=25),
+            settings=settings(deadline=None, max_examples=300, stateful_step_count=25),
         )

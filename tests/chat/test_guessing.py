@@ -107,6 +107,15 @@ class UnknownAccountTests(SynchronousTestCase):
             argon_runs = 0 if way is by_scram else 1
             self.assertEqual(["$argon2id$v=19$m=8,t=1,p=1"] * argon_runs, seen[0][1])
 
+    def test_who_has_not_been_verified_or_has_no_password_does_not_get_in_with_it(self) -> None:
+        for way in WAYS[:2]:
+            seen = []
+            for name, word in (("al", "wrong-horse"), ("waits", WORD), ("certonly", WORD)):
+                with Argon() as runs:
+                    answer = way(chat_with_accounts().connect(), name, word)
+                seen.append((answer, runs))
+            self.assertEqual([seen[0]] * 3, seen)
+
     def test_scrams_first_answer_is_of_one_kind_and_the_same_each_time(self) -> None:
         chat = chat_with_accounts(throttle=Throttle(enabled=False))
         kinds = []
