@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from myproject_chat.banmasks import DLINE, KLINE, Person, read_mask
 from myproject_chat.bans import Bans, private_reason, public_reason
 from myproject_chat.durations import read_duration, show_duration
+from myproject_chat.names import ACCOUNT_LENGTH
 from myproject_chat.store import NetworkBan
 
 # Few letters, so that masks fit; wildcards often.
@@ -225,6 +226,32 @@ class LookUpTests(SynchronousTestCase):
         found = bans.of_person(person)
         self.assertEqual(any(hits(KLINE, mask, person) for mask in masks), found is not None)
 
+    def test_masks_with_nothing_at_an_end_of_any_part(self) -> None:
+        for mask, hit in (
+            ("*!*@*ee*", True),
+            ("*lic*!*@*", True),
+            ("?l*c?!*@*", True),
+            ("a:*cc*", True),
+            ("*!*@*", True),
+            ("*!*@*eee*", False),
+            ("*!*xx*@*", False),
+            ("a:*d*", False),
+        ):
+            bans = Bans(lambda: 0)
+            bans.add(KLINE, read_mask(KLINE, mask.encode()), b"", b"", None)
+            person = Person(b"Alice", b"~al", (b"host", b"trees.example"), "", b"acc")
+            self.assertEqual(hit, bans.of_person(person) is not None, mask)
+
+    def test_one_is_over_in_the_second_in_which_it_ends(self) -> None:
+        now = 0.0
+        bans = Bans(lambda: now)
+        bans.add(DLINE, read_mask(DLINE, b"192.0.2.1"), b"", b"", 10)
+        now = 9.9
+        self.assertIsNotNone(bans.of_address("192.0.2.1"))
+        now = 10.0
+        self.assertIsNone(bans.of_address("192.0.2.1"))
+        self.assertEqual([], bans.of_kind(DLINE))
+
     def test_a_file_that_somebody_has_written_nonsense_into(self) -> None:
         bans = Bans(lambda: 0)
         bad = [NetworkBan(DLINE, b"x", b"", b"", 0), NetworkBan(KLINE, b"a b", b"", b"", 0)]
@@ -266,7 +293,7 @@ class ReadTests(SynchronousTestCase):
             (KLINE, ":x", "it is no mask"),
             (KLINE, "a b@c", "it is no mask"),
             (KLINE, "a:", "it is no account"),
-            (KLINE, "a:" + "x" * 31, "it is no account"),
+            (KLINE, "a:" + "x" * 41, "it is no account"),
             (KLINE, "a:b c", "it is no account"),
             (DLINE, "al", "it is no address"),
             (DLINE, "192.0.2.0/33", "it is no address"),
