@@ -293,7 +293,7 @@ class ReadTests(SynchronousTestCase):
             (KLINE, ":x", "it is no mask"),
             (KLINE, "a b@c", "it is no mask"),
             (KLINE, "a:", "it is no account"),
-            (KLINE, "a:" + "x" * 41, "it is no account"),
+            (KLINE, "a:" + "x" * (ACCOUNT_LENGTH + 1), "it is no account"),
             (KLINE, "a:b c", "it is no account"),
             (DLINE, "al", "it is no address"),
             (DLINE, "192.0.2.0/33", "it is no address"),
