@@ -16,21 +16,29 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from myproject_chat import ChatFactory, Settings
-from myproject_chat.configuration import Accounts, Cloak, Fakelag, HashCost, Operator
+from myproject_chat.configuration import Accounts, Cloak, Fakelag, HashCost, Operator, Throttle
 from myproject_chat.configuration.fields import Fingerprint
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.wire import Message, parse
 
-__all__ = ["CHEAP", "EPOCH", "MARK", "PLAIN", "UNHURRIED", "Chat", "Client", "at_once"]
+__all__ = ["CHEAP", "EAGER", "EPOCH", "MARK", "PLAIN", "UNHURRIED", "Chat", "Client", "at_once"]
 
 # As little as a password can cost.
-CHEAP = Accounts(hash=HashCost(time=1, memory=8, iterations=4096))
+CHEAP = Accounts(default_modes="", hash=HashCost(time=1, memory=8, iterations=4096))
 # A certificate that nobody has.
 MARK = Fingerprint("ab" * 32)
 # Clients here say a lot at once.
 UNHURRIED = Fakelag(enabled=False)
+# Clients here come, go and change as they like.
+EAGER = Throttle(nick_changes=10**6, joins=10**6)
 # Hosts can be read off the address.
 PLAIN = Cloak(enabled=False)
+EASY: dict[str, Any] = {
+    "accounts": CHEAP,
+    "cloak": PLAIN,
+    "fakelag": UNHURRIED,
+    "throttle": EAGER,
+}
 # 2001-09-09 01:46:40 UTC.
 EPOCH = 1_000_000_000
 
@@ -113,7 +121,7 @@ class Chat:
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.factory = ChatFactory(
-            Settings(**{"accounts": CHEAP, "fakelag": UNHURRIED, "cloak": PLAIN, **settings}),
+            Settings(**{**EASY, **settings}),
             self.clock,
             wall=lambda: EPOCH + self.clock.seconds(),
             run_in_thread=at_once,

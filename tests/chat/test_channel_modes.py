@@ -161,7 +161,7 @@ class ListTests(Case):
         self.assertFalse(self.heard(client, "PRIVMSG #a :hi"))
 
     def test_what_is_no_mask_is_refused(self) -> None:
-        for mask in ("a:", "m:", "m:a:", ":x", "a:" + "x" * 31):
+        for mask in ("a:", "m:", "m:a:", ":x", "a:" + "x" * 41):
             code = self.op.codes(f"MODE #a +b {mask}")[0]
             self.assertEqual("696" if mask != ":x" else "MODE", code)
         self.assertEqual(["696"], self.op.codes("MODE #a +b :a b"))

@@ -266,5 +266,5 @@ class InviteTests(SynchronousTestCase):
         self.assertEqual(set(), chat.server.network.channels[b"#a"].invited)
         eve = chat.join("eve")
         al.type("INVITE eve #a", "PART #a")
-        self.assertEqual(set(), chat.server.network.users[b"eve"].invited)
+        self.assertEqual({}, chat.server.network.users[b"eve"].invited)
         eve.read()

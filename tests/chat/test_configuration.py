@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ipaddress
 import re
@@ -19,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from myproject import SettingError
 from myproject.reload import ReloadService, read_again
 from myproject.settings import TableSetting
-from myproject_chat import Settings
+from myproject_chat import Settings, configuration, names
 from myproject_chat.configuration import (
     Accounts,
     Channels,
@@ -36,6 +37,7 @@ from myproject_chat.configuration import (
     Webirc,
     WebSocket,
 )
+from myproject_chat.configuration.fields import Table
 from myproject_chat.options import Options
 
 ROOT = Path(__file__).parents[2]
@@ -142,11 +144,26 @@ class SchemaTests(ConfigurationCase):
                 if "number" in field.allowed and "form" not in field.allowed:
                     self.assertRegex(field.allowed, r" of .* from \S+ to \S+$", where)
 
-    def test_the_limits_are_those_that_the_commands_keep_today(self) -> None:
-        from myproject_chat import names
+    def test_every_key_of_every_table_is_asked_for_somewhere(self) -> None:
+        """One that nobody reads would promise people what is not kept."""
+        folder = ROOT / "packages/chat/myproject_chat"
+        modules = [one for one in folder.rglob("*.py") if one.parent.name != "configuration"]
+        attributes = {
+            node.attr
+            for module in modules
+            for node in ast.walk(ast.parse(module.read_bytes()))
+            if isinstance(node, ast.Attribute)
+        }
+        for table in vars(configuration).values():
+            if isinstance(table, type) and issubclass(table, Table):
+                for field in table.__struct_fields__:
+                    self.assertIn(field, attributes, f"{table.__name__}.{field} is not used")
 
-        limits = Limits()
-        self.assertEqual((names.NICK_LENGTH, names.CHANNEL_LENGTH), (limits.nick, limits.channel))
+    def test_the_longest_names_allowed_are_those_that_fit_a_line(self) -> None:
+        for field, longest in ("nick", names.NICK_LENGTH), ("channel", names.CHANNEL_LENGTH):
+            msgspec.convert({field: longest}, Limits)
+            with self.assertRaises(msgspec.ValidationError):
+                msgspec.convert({field: longest + 1}, Limits)
 
     def test_deploys_example_is_right_as_it_stands_and_with_all_that_is_commented_out(self) -> None:
         example = (ROOT / "deploy/config/myproject-chat.toml").read_text(encoding="utf-8")

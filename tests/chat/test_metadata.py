@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat import configuration
 from myproject_chat.metadata import (
     Limits,
     capability_value,
@@ -16,7 +17,7 @@ from myproject_chat.metadata import (
     check_value,
     is_key,
 )
-from myproject_chat.names import CHANNEL_LENGTH, HOST_LENGTH, NICK_LENGTH, USER_LENGTH
+from myproject_chat.names import HOST_LENGTH, USER_LENGTH
 
 LIMITS = Limits(max_keys=3, max_subs=5, max_key_bytes=8, max_value_bytes=10)
 KEY = re.compile(rb"[a-z0-9_./-]{1,8}")
@@ -65,8 +66,9 @@ class MetadataTests(SynchronousTestCase):
 
     def test_the_longest_there_are_fit_into_a_line(self) -> None:
         limits = Limits()
-        source = b"n" * NICK_LENGTH + b"!" + b"u" * USER_LENGTH + b"@" + b"h" * HOST_LENGTH
-        parts = (b":" + source, b"METADATA", b"#" * CHANNEL_LENGTH, b"k" * limits.max_key_bytes)
+        longest = configuration.Limits()
+        source = b"n" * longest.nick + b"!" + b"u" * USER_LENGTH + b"@" + b"h" * HOST_LENGTH
+        parts = (b":" + source, b"METADATA", b"#" * longest.channel, b"k" * limits.max_key_bytes)
         line = b" ".join((*parts, b"*", b":" + b"v" * limits.max_value_bytes))
         self.assertLessEqual(len(line), 510)
 

@@ -25,7 +25,7 @@ NAMES = st.text(alphabet="abB.[", max_size=8).map(str.encode)
 
 class NameTests(SynchronousTestCase):
     def test_nicks(self) -> None:
-        for good in (b"a", b"A-1", b"[x]", b"`^_{|}\\", b"n" * 30):
+        for good in (b"a", b"A-1", b"[x]", b"`^_{|}\\", b"n" * 40):
             self.assertTrue(is_nick(good), good)
         for bad in (
             b"",
@@ -34,7 +34,7 @@ class NameTests(SynchronousTestCase):
             b"a b",
             b"a!b",
             b"#a",
-            b"n" * 31,
+            b"n" * 41,
             "é".encode(),
             b"a,b",
             b"*",
@@ -42,9 +42,9 @@ class NameTests(SynchronousTestCase):
             self.assertFalse(is_nick(bad), bad)
 
     def test_channels(self) -> None:
-        for good in (b"#a", b"##", "#é:".encode(), b"#" + b"c" * 63):
+        for good in (b"#a", b"##", "#é:".encode(), b"#" + b"c" * 95):
             self.assertTrue(is_channel(good), good)
-        for bad in (b"", b"#", b"a", b"&a", b"#a b", b"#a,b", b"#\x07", b"#" + b"c" * 64):
+        for bad in (b"", b"#", b"a", b"&a", b"#a b", b"#a,b", b"#\x07", b"#" + b"c" * 96):
             self.assertFalse(is_channel(bad), bad)
 
     def test_user_names(self) -> None:

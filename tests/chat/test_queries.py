@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat import state, whowas
+from myproject_chat import state
 from myproject_chat.commands import COMMANDS
+from myproject_chat.configuration import Limits
 from tests.chat.harness import EPOCH, Chat
 
 HOST = "192.168.1.1"
@@ -262,7 +265,7 @@ class WhowasTests(SynchronousTestCase):
         self.assertEqual(["431"], self.al.codes("WHOWAS"))
 
     def test_nicks_of_long_ago_are_forgotten(self) -> None:
-        self.patch(whowas, "_NICKS", 2)
+        self.chat.server.reload(replace(self.chat.server.settings, limits=Limits(whowas=2)))
         for nick in ("cy", "dee"):
             self.chat.join(nick).vanish()
         self.assertEqual(2, len(self.chat.server.whowas))

@@ -283,8 +283,6 @@ def _settings(ergo: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
     """What every test's server is told, and what this test asks for, some of it in Ergo's words."""
     if ergo["server"]["casemapping"] != "ascii":
         raise NotImplementedByController(f"casemapping {ergo['server']['casemapping']}")
-    if ergo["accounts"]["default-user-modes"]:
-        raise NotImplementedByController("user modes that everyone begins with")
     settings: dict[str, Any] = {
         "server-name": "My.Little.Server",
         "network-name": "testnet",
@@ -297,6 +295,7 @@ def _settings(ergo: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
         "throttle": {"exempt": [_NETWORK]},
         "fakelag": {"exempt": [_NETWORK]},
         "accounts": {
+            "default-modes": ergo["accounts"]["default-user-modes"].removeprefix("+"),
             "before-connect": wanted.account_registration_before_connect,
             "email-required": bool(wanted.account_registration_requires_email),
             "always-on": ergo["accounts"]["multiclient"]["always-on"],

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from myproject_chat.names import fold, is_nick
 from myproject_chat.sasl import Secrets
 from myproject_chat.store.records import Account
-from myproject_chat.throttle import Attempt, Busy, LoginThrottle, RegistrationThrottle
+from myproject_chat.throttle import Attempt, Busy, LoginThrottle, Rate, RegistrationThrottle
 
 if TYPE_CHECKING:
     from myproject_chat.configuration import Accounts as Choices
@@ -154,9 +154,7 @@ class Accounts:
         self._passwords = passwords
         self._now = now
         self._wall = wall
-        exempt = [one.network for one in settings().throttle.exempt]
-        self.logins = LoginThrottle(exempt)
-        self._registrations = RegistrationThrottle(exempt=exempt)
+        self.set_throttles()
         self._accounts: dict[bytes, Account] = {}
         self._owners: dict[bytes, bytes] = {}
         self._unsafe: dict[bytes, int] = {}
@@ -253,6 +251,16 @@ class Accounts:
             text = b"Too many attempts; wait %d s" % (attempt.wait + 1)
             raise Refused(b"RATE_LIMITED", text)
         return attempt
+
+    def set_throttles(self) -> None:
+        """Count anew, by the settings in force."""
+        chosen = self._settings().throttle
+        exempt = [one.network for one in chosen.exempt]
+        self.logins = LoginThrottle(
+            exempt, chosen.sasl_attempts, chosen.sasl_attempts_per_account, chosen.window
+        )
+        by_host = Rate(chosen.registrations, chosen.window)
+        self._registrations = RegistrationThrottle(by_host, exempt=exempt)
 
     def is_exempt(self, address: str) -> bool:
         """Say whether no throttle concerns an address, as text."""
@@ -355,7 +363,7 @@ class Accounts:
         :return: the account, and the ticket of its write.
         :raises Refused: it cannot be made.
         """
-        if not is_nick(name) or fold(name) in _SERVICES:
+        if not is_nick(name, self._settings().limits.nick) or fold(name) in _SERVICES:
             raise Refused(
                 b"BAD_ACCOUNT_NAME", b"An account's name has to be one that a nick can be"
             )

@@ -28,7 +28,7 @@ from base64 import b32encode
 from typing import Final
 
 from myproject.limits import host_of
-from myproject_chat.names import HOST_LENGTH, NICK_LENGTH, fold
+from myproject_chat.names import HOST_LENGTH, fold
 
 __all__ = ["MAX_SUFFIX", "MIN_KEY", "Cloak"]
 
@@ -36,8 +36,10 @@ __all__ = ["MAX_SUFFIX", "MIN_KEY", "Cloak"]
 MIN_KEY: Final = 32
 
 _USERS: Final = b".users."
+# Bytes of an account's name that its host shows; of a longer one it has a hash, too.
+_ACCOUNT: Final = 30
 #: Bytes of the longest suffix: the longest account's host still fits, and so does every address's.
-MAX_SUFFIX: Final = HOST_LENGTH - NICK_LENGTH - len(_USERS)
+MAX_SUFFIX: Final = HOST_LENGTH - _ACCOUNT - len(_USERS)
 
 # 65 bits for the host itself: two of 100,000 users have the same by a chance of one in billions.
 _HOST_LABEL: Final = 13
@@ -106,8 +108,8 @@ class Cloak:
         :param account: the account's name; its case does not matter.
         """
         name = fold(account)
-        plain = bytes(byte if byte in _PLAIN else 0x2D for byte in name[:NICK_LENGTH])
+        plain = bytes(byte if byte in _PLAIN else 0x2D for byte in name[:_ACCOUNT])
         if plain != name or not name:
             label = self._label(b"account", name, _NETWORK_LABEL)
-            plain = b".".join((label, plain[: NICK_LENGTH - _NETWORK_LABEL - 1] or b"-"))
+            plain = b".".join((label, plain[: _ACCOUNT - _NETWORK_LABEL - 1] or b"-"))
         return plain + _USERS + self._suffix

@@ -1,7 +1,7 @@
 """
 What the server says of itself when a client registers: 004 and 005.
 
-Every token is made from the constant that the code obeys, so none can promise what is not kept.
+Every token is made from the setting or constant that the code obeys, so none can promise what is not kept.
 
 Sources: https://modern.ircdocs.horse/#rplisupport-parameters and #rplmyinfo-004,
 https://ircv3.net/specs/extensions/utf8-only.
@@ -10,13 +10,9 @@ https://ircv3.net/specs/extensions/utf8-only.
 from __future__ import annotations
 
 from myproject_chat import modes
-from myproject_chat.commands.channels import TOPIC_LENGTH
-from myproject_chat.commands.messages import MAX_TARGETS
-from myproject_chat.commands.moderation import KICK_LENGTH
-from myproject_chat.commands.modes import KEY_LENGTH, MAX_LIST
-from myproject_chat.commands.users import AWAY_LENGTH, REAL_NAME_LENGTH
+from myproject_chat.commands.modes import KEY_LENGTH
 from myproject_chat.extbans import ACCOUNT, MUTE
-from myproject_chat.names import CHANNEL_LENGTH, HOST_LENGTH, NICK_LENGTH, USER_LENGTH
+from myproject_chat.names import HOST_LENGTH, USER_LENGTH
 from myproject_chat.settings import Settings
 
 __all__ = ["my_info", "tokens_by_line"]
@@ -56,15 +52,16 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
     """
     letters, signs = b"".join(modes.PREFIXES), b"".join(modes.PREFIXES.values())
     types = (modes.CHANNEL_LISTS, modes.CHANNEL_KEY, modes.CHANNEL_SETTINGS, modes.CHANNEL_FLAGS)
+    limits = settings.limits
     targets = b"JOIN:,KICK:,NAMES:,NOTICE:%d,PART:,PRIVMSG:%d,TAGMSG:%d,WHOIS:1"
     tokens = [
         b"ACCOUNTEXTBAN=" + ACCOUNT,
-        b"AWAYLEN=%d" % AWAY_LENGTH,
+        b"AWAYLEN=%d" % limits.away,
         b"BOT=B",
         b"CASEMAPPING=ascii",
         b"CHANLIMIT=#:%d" % settings.max_channels,
         b"CHANMODES=" + b",".join(types),
-        b"CHANNELLEN=%d" % CHANNEL_LENGTH,
+        b"CHANNELLEN=%d" % limits.channel,
         b"CHANTYPES=#",
         b"ELIST=CMNTU",
         b"EXCEPTS=e",
@@ -72,17 +69,17 @@ def tokens_by_line(settings: Settings) -> list[list[bytes]]:
         b"HOSTLEN=%d" % HOST_LENGTH,
         b"INVEX=I",
         b"KEYLEN=%d" % KEY_LENGTH,
-        b"KICKLEN=%d" % KICK_LENGTH,
-        b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, MAX_LIST),
+        b"KICKLEN=%d" % limits.kick,
+        b"MAXLIST=%b:%d" % (modes.CHANNEL_LISTS, limits.max_bans),
         b"MODES=%d" % modes.MAX_CHANGES,
-        b"MONITOR=%d" % settings.limits.monitor,
-        b"NAMELEN=%d" % REAL_NAME_LENGTH,
+        b"MONITOR=%d" % limits.monitor,
+        b"NAMELEN=%d" % limits.real_name,
         b"NETWORK=" + settings.network_name,
-        b"NICKLEN=%d" % NICK_LENGTH,
+        b"NICKLEN=%d" % limits.nick,
         b"PREFIX=(%b)%b" % (letters, signs),
         b"STATUSMSG=" + signs,
-        b"TARGMAX=" + targets % ((MAX_TARGETS,) * 3),
-        b"TOPICLEN=%d" % TOPIC_LENGTH,
+        b"TARGMAX=" + targets % ((limits.max_targets,) * 3),
+        b"TOPICLEN=%d" % limits.topic,
         b"USERLEN=%d" % USER_LENGTH,
         b"UTF8ONLY",
         b"WHOX",

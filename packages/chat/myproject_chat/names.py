@@ -25,12 +25,12 @@ __all__ = [
     "whole_mask",
 ]
 
-# RFC 2812 allows 9, InspIRCd 32: room for people who put a place or role into it.
-NICK_LENGTH = 30
+# The most that limits.nick and limits.channel allow: what has to fit behind the longest source and channel
+# is reckoned with these.
+NICK_LENGTH = 40
 # Accounts are named as nicks are, so that everybody can have the nick of their account.
 ACCOUNT_LENGTH = NICK_LENGTH
-# RFC 2812 allows 50, InspIRCd 64.
-CHANNEL_LENGTH = 64
+CHANNEL_LENGTH = 96
 # With the "~" that says nobody vouched for it; InspIRCd's default, too.
 USER_LENGTH = 11
 # RFC 2812 section 2.3.1: a host name has at most 63 characters.
@@ -53,27 +53,29 @@ def fold(name: bytes) -> bytes:
     return name.lower()
 
 
-def is_nick(name: bytes) -> bool:
+def is_nick(name: bytes, longest: int = NICK_LENGTH) -> bool:
     """
-    Say whether a nick may be had.
+    Say whether there can be such a nick.
 
     :param name: what the client asked for.
+    :param longest: the most bytes that it may have; given where a nick is to be had.
     """
     return (
-        0 < len(name) <= NICK_LENGTH
+        0 < len(name) <= longest
         and name[:1] in _NICK_START
         and not name.translate(None, _NICK_REST)
     )
 
 
-def is_channel(name: bytes) -> bool:
+def is_channel(name: bytes, longest: int = CHANNEL_LENGTH) -> bool:
     """
     Say whether there can be such a channel.
 
     :param name: what the client named, with its ``#``.
+    :param longest: the most bytes that it may have; given where a channel is to be made.
     """
     return (
-        1 < len(name) <= CHANNEL_LENGTH
+        1 < len(name) <= longest
         and name[:1] == b"#"
         and len(name) == len(name.translate(None, _NOT_IN_CHANNEL))
     )

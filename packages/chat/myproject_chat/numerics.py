@@ -33,6 +33,7 @@ __all__ = [
     "ERR_NEEDMOREPARAMS",
     "ERR_NEEDREGGEDNICK",
     "ERR_NICKNAMEINUSE",
+    "ERR_NICKTOOFAST",
     "ERR_NOADMININFO",
     "ERR_NOMOTD",
     "ERR_NONICKNAMEGIVEN",
@@ -135,6 +136,7 @@ __all__ = [
     "RPL_TIME",
     "RPL_TOPIC",
     "RPL_TOPICWHOTIME",
+    "RPL_TRYAGAIN",
     "RPL_UMODEIS",
     "RPL_UNAWAY",
     "RPL_USERHOST",
@@ -200,6 +202,7 @@ RPL_ADMINME = Numeric(b"256", b"Administrative information")
 RPL_ADMINLOC1 = Numeric(b"257")
 RPL_ADMINLOC2 = Numeric(b"258")
 RPL_ADMINEMAIL = Numeric(b"259")
+RPL_TRYAGAIN = Numeric(b"263", b"Too often; wait a while and try again")
 RPL_LOCALUSERS = Numeric(b"265")
 RPL_GLOBALUSERS = Numeric(b"266")
 RPL_WHOISCERTFP = Numeric(b"276")
@@ -272,6 +275,7 @@ ERR_NOADMININFO = Numeric(b"423", b"Nobody has said who runs this server")
 ERR_NONICKNAMEGIVEN = Numeric(b"431", b"No nickname given")
 ERR_ERRONEUSNICKNAME = Numeric(b"432", b"That nickname is not allowed")
 ERR_NICKNAMEINUSE = Numeric(b"433", b"That nickname is in use")
+ERR_NICKTOOFAST = Numeric(b"438", b"You change your nick too often; wait a while and try again")
 ERR_USERNOTINCHANNEL = Numeric(b"441", b"They are not on that channel")
 ERR_NOTONCHANNEL = Numeric(b"442", b"You are not on that channel")
 ERR_USERONCHANNEL = Numeric(b"443", b"is on that channel already")

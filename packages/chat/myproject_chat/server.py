@@ -37,6 +37,7 @@ from myproject_chat.rounds import Round
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
+from myproject_chat.throttle import throttle_of
 from myproject_chat.timers import Wheel
 from myproject_chat.whowas import Whowas
 
@@ -115,6 +116,7 @@ class Server:
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
     :ivar bans: who is kept out.
+    :ivar gateways: how often a host may connect by way of a gateway.
     :ivar hosts: what others see of where somebody is.
     :ivar reload_settings: reads the settings again, and says what came of it; None if nobody has said how.
     :ivar on_noted: called with what operators have done to others, for the log.
@@ -138,7 +140,7 @@ class Server:
         self.name = settings.server_name
         self.offered = offered(settings)
         self.network = Network(self.settle)
-        self.whowas = Whowas()
+        self.whowas = Whowas(lambda: self.settings.limits.whowas)
         self.watchers = Watchers()
         self.passwords = passwords
         self.accounts = Accounts(lambda: self.settings, passwords, now, wall)
@@ -146,6 +148,7 @@ class Server:
         self.metadata = MetadataChanges(self)
         self.bans = Bans(wall)
         self.hosts = Hosts(settings.cloak)
+        self.gateways = throttle_of(settings)
         self.reload_settings: Callable[[], Reloaded] | None = None
         self.on_noted: Callable[[bytes], None] = lambda _: None
         self.history = History(self)
@@ -304,7 +307,11 @@ class Server:
         :param settings: the settings.
         """
         sts = sts_news(self.settings, settings)
+        anew = settings.throttle != self.settings.throttle
         self.settings = settings
+        if anew:
+            self.accounts.set_throttles()
+            self.gateways = throttle_of(settings)
         self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
         before, self.offered = self.offered, offered(settings)
         gone = [name for name in before if name not in self.offered]

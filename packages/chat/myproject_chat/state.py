@@ -75,7 +75,7 @@ class User:
     :ivar account: the account that the user is logged in to, or None.
     :ivar receivers: the clients that the user has connected, in the order in which they came.
     :ivar channels: where the user is.
-    :ivar invited: the channels that have invited the user.
+    :ivar invited: the channels that have invited the user, the oldest first.
     :ivar modes: the letters of the user modes that are set; `Network.set_mode` changes them.
     :ivar operator: the name under which the user said OPER; it counts while mode ``o`` is set.
     :ivar notices: the letters of the notices that the user hears; they count while mode ``s`` is set.
@@ -124,7 +124,7 @@ class User:
         self.host = host
         self.address = host if address is None else address
         self.channels: set[Channel] = set()
-        self.invited: set[Channel] = set()
+        self.invited: dict[Channel, None] = {}
         self.modes: set[bytes] = set()
         self.operator = b""
         self.notices = b""
@@ -324,7 +324,7 @@ class Network:
     def end(self, channel: Channel) -> None:
         """Let a channel that nobody is in be no more."""
         for invited in channel.invited:
-            invited.invited.discard(channel)
+            invited.invited.pop(channel, None)
         channel.invited.clear()
         del self.channels[fold(channel.name)]
         self.ended.add(fold(channel.name))
@@ -341,15 +341,24 @@ class Network:
         channel.name = name
         self.channels[fold(name)] = channel
 
-    def invite(self, user: User, channel: Channel) -> None:
-        """Note that a user may join a channel although it is ``i``."""
+    def invite(self, user: User, channel: Channel, most: int) -> None:
+        """
+        Note that a user may join a channel although it is ``i``.
+
+        :param user: who.
+        :param channel: where.
+        :param most: how many invitations a user can have; the oldest goes for one more.
+        """
+        user.invited.pop(channel, None)
+        while len(user.invited) >= most:
+            self.forget_invitation(user, next(iter(user.invited)))
         channel.invited.add(user)
-        user.invited.add(channel)
+        user.invited[channel] = None
 
     def forget_invitation(self, user: User, channel: Channel) -> None:
         """An invitation is good for one entry."""
         channel.invited.discard(user)
-        user.invited.discard(channel)
+        user.invited.pop(channel, None)
 
     def peers(self, user: User) -> Iterator[User]:
         """

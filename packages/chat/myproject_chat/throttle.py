@@ -15,8 +15,8 @@ What others let through, by default or in the example that people start from:
 Ergo 2.20      32 in 10 min                  30 in 10 min, all told  3 a minute
 InspIRCd 4     10 in an hour (connectban)    services' business      services' business
 Solanum        4 a minute                    services' business      after 2 failures, 8 to 256 s
-ours           30 in 10 min                  3 an hour, and 30 in    5 failures, then 2 s, 4 s ... 256 s
-                                             10 min all told         by host and by account
+ours           32 in 10 min (gateways; of    3 in 10 min, and 30 in  5 failures, then 2 s, 4 s ... 256 s
+               others: --connection-rate)    10 min all told         by host and by account
 =============  ============================  ======================  ==============================
 
 A password guesser has many hosts, so failures count against the account too. But then anybody could keep
@@ -28,22 +28,27 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from myproject.limits import MAX_BUCKETS, Buckets, Network, host_of, is_among
 from myproject_chat.names import fold
+
+if TYPE_CHECKING:
+    from myproject_chat.settings import Settings
 
 __all__ = [
     "CONNECTIONS",
     "REGISTRATIONS",
     "REGISTRATIONS_IN_ALL",
     "Attempt",
+    "Bucket",
     "Busy",
     "LoginThrottle",
     "Rate",
     "RegistrationThrottle",
     "Throttle",
     "is_exempt",
+    "throttle_of",
 ]
 
 
@@ -78,6 +83,30 @@ CONNECTIONS: Final = Rate(30, 600.0)
 REGISTRATIONS: Final = Rate(3, 3600.0)
 #: What keeps a botnet with a host for each account from filling the store.
 REGISTRATIONS_IN_ALL: Final = Rate(30, 600.0)
+
+
+class Bucket:
+    """How often one client may do one thing; kept as the time at which it may do all of it again."""
+
+    __slots__ = ("_full_at",)
+
+    def __init__(self) -> None:
+        self._full_at = 0.0
+
+    def take(self, now: float, rate: Rate) -> bool:
+        """
+        Count one more, if it is allowed.
+
+        :param now: the time in seconds.
+        :param rate: how often it may be done.
+        :return: whether it is; if not, it was not counted.
+        """
+        full_at = max(self._full_at, now) + rate.seconds / rate.count
+        # A hair more, as the sum of many quotients is not precise.
+        if full_at - now > rate.seconds * (1 + 1e-9):
+            return False
+        self._full_at = full_at
+        return True
 
 
 def is_exempt(address: str, networks: Iterable[Exempted]) -> bool:
@@ -124,6 +153,17 @@ class Throttle:
         return self._buckets.take(host_of(address), now, self._rate.count, self._rate.seconds)
 
 
+def throttle_of(settings: Settings) -> Throttle:
+    """
+    Make the throttle for connections that come by way of gateways.
+
+    :param settings: what the operator chose.
+    """
+    chosen = settings.throttle
+    rate = Rate(chosen.connections, chosen.window)
+    return Throttle(rate, [one.network for one in chosen.exempt])
+
+
 class RegistrationThrottle:
     """
     How often accounts may be made: by one host, and by all together.
@@ -162,7 +202,7 @@ class RegistrationThrottle:
         return self._bucket.take(None, now, self._in_all.count, self._in_all.seconds)
 
 
-#: Failures without a consequence: a person who has several passwords tries them.
+#: Failures without a consequence, unless somebody says otherwise.
 _FREE: Final = 5
 #: Seconds: the longest wait, Solanum's too. A day has 337 of them.
 _LONGEST: Final = 256.0
@@ -230,10 +270,22 @@ class LoginThrottle:
     one that succeeds, or was never looked at, is taken back. Unknown accounts count as others do.
 
     :param exempt: networks whose failures count against accounts only.
+    :param by_host: failures of a host without a consequence: a person who has several passwords tries them.
+    :param by_account: those for an account.
+    :param memory: seconds without an attempt after which failures are forgotten.
     """
 
-    def __init__(self, exempt: Sequence[Network] = ()) -> None:
+    def __init__(
+        self,
+        exempt: Sequence[Network] = (),
+        by_host: int = _FREE,
+        by_account: int = _FREE,
+        memory: float = _MEMORY,
+    ) -> None:
         self._exempt = exempt
+        self._by_host = by_host
+        self._by_account = by_account
+        self._memory = memory
         self._failures: dict[Hashable, _Failures] = {}
         self._known: dict[Hashable, _Known] = {}
 
@@ -266,9 +318,11 @@ class LoginThrottle:
     def _count(self, key: Hashable, now: float) -> None:
         entry = self._failures.get(key)
         failed = entry.failed + 1 if entry is not None and entry.forgotten > now else 1
+        over = failed - (self._by_account if isinstance(key, bytes) else self._by_host)
         # The exponent has an end, or a patient guesser would make it overflow.
-        penalty = min(2.0 ** min(failed - _FREE, 16), _LONGEST) if failed > _FREE else 0.0
-        _remember(self._failures, key, _Failures(now + _MEMORY, failed, now + penalty), now)
+        penalty = min(2.0 ** min(over, 16), _LONGEST) if over > 0 else 0.0
+        forgotten = now + max(self._memory, _LONGEST)
+        _remember(self._failures, key, _Failures(forgotten, failed, now + penalty), now)
 
     def withdraw(self, attempt: Attempt) -> None:
         """

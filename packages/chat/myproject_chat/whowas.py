@@ -7,7 +7,7 @@ Source: RFC 2812 section 3.6.3.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FormerUser", "Whowas"]
 
-# InspIRCd remembers 3 days, or 5,000 nicks with 10 users each; these are about a megabyte.
-_NICKS = 5000
 _USERS_OF_A_NICK = 10
 
 
@@ -44,11 +42,16 @@ class FormerUser(NamedTuple):
 
 
 class Whowas:
-    """What is remembered, by nick; those that were longest ago are forgotten first."""
+    """
+    What is remembered, by nick; those that were longest ago are forgotten first.
 
-    __slots__ = ("_by_nick",)
+    :param room: gives how many nicks are remembered.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_by_nick", "_room")
+
+    def __init__(self, room: Callable[[], int]) -> None:
+        self._room = room
         self._by_nick: OrderedDict[bytes, deque[FormerUser]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -65,7 +68,7 @@ class Whowas:
         former = FormerUser(user.nick, user.user_name, user.host, user.real_name, user.account, now)
         self._by_nick.setdefault(key, deque(maxlen=_USERS_OF_A_NICK)).appendleft(former)
         self._by_nick.move_to_end(key)
-        if len(self._by_nick) > _NICKS:
+        while len(self._by_nick) > self._room():
             self._by_nick.popitem(last=False)
 
     def of(self, nick: bytes, count: int | None = None) -> Iterator[FormerUser]:

@@ -25,7 +25,7 @@ from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
 from myproject_chat.delivery import broadcast, pack
 from myproject_chat.modes import prefix_of
-from myproject_chat.names import is_channel
+from myproject_chat.names import CHANNEL_LENGTH, is_channel
 from myproject_chat.numerics import (
     ERR_BADCHANNELKEY,
     ERR_BANNEDFROMCHAN,
@@ -40,9 +40,10 @@ from myproject_chat.numerics import (
     RPL_NOTOPIC,
     RPL_TOPIC,
     RPL_TOPICWHOTIME,
+    RPL_TRYAGAIN,
     Numeric,
 )
-from myproject_chat.operators import sees_hidden
+from myproject_chat.operators import may, sees_hidden
 from myproject_chat.wire import clip
 
 if TYPE_CHECKING:
@@ -52,14 +53,12 @@ if TYPE_CHECKING:
     from myproject_chat.state import Receiver, User
     from myproject_chat.wire import Message
 
-__all__ = ["CHANNELS", "TOPIC_LENGTH", "announce", "enter", "leave", "welcome"]
+__all__ = ["CHANNELS", "announce", "enter", "leave", "welcome"]
 
 CHANNELS = Table()
 
-# InspIRCd's default is 307. With the longest channel and source it still fits a line.
-TOPIC_LENGTH = 300
 # What 353 can take behind ":server 353 nick = #channel :", whatever the names.
-_NAMES_ROOM = 310
+_NAMES_ROOM = 300
 # The refusals after which mode f sends people elsewhere: those that are no fault of theirs.
 _FORWARDED = frozenset(
     {ERR_BANNEDFROMCHAN, ERR_CHANNELISFULL, ERR_INVITEONLYCHAN, ERR_NEEDREGGEDNICK}
@@ -85,7 +84,13 @@ def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
     existing = session.server.network.channel(name)
     if existing is not None and existing in user.channels:
         return
-    refusal = _refusal(session, user, existing, key) if is_channel(name) else ERR_NOSUCHCHANNEL
+    if not session.may_join():
+        session.reply(RPL_TRYAGAIN, b"JOIN", name)
+        return None
+    refusal = _refusal(session, user, existing, key)
+    longest = CHANNEL_LENGTH if existing else session.server.settings.limits.channel
+    if not is_channel(name, longest):
+        refusal = ERR_NOSUCHCHANNEL
     if refusal is None:
         enter(session.server, user, name)
     elif existing is not None and existing.forward is not None and refusal in _FORWARDED:
@@ -113,9 +118,12 @@ def enter(server: Server, user: User, name: bytes) -> Channel:
     :param name: the channel; it is made if need be.
     :return: the channel.
     """
-    if server.network.channel(name) is None:
+    new = server.network.channel(name) is None
+    if new:
         server.history.begin(name)
     channel = server.network.join(user, name, int(server.wall()))
+    if new:
+        channel.flags = {letter.encode() for letter in server.settings.channels.default_modes}
     rank = server.kept.rank(channel, user.account)
     if rank:
         channel.members[user] = rank
@@ -170,12 +178,22 @@ def welcome(receiver: Receiver, user: User, channel: Channel) -> None:
         receiver.reply(RPL_ENDOFNAMES, channel.name)
 
 
+def _no_maker(session: Session, user: User) -> Numeric | None:
+    """Say why a user may not make a channel, if so."""
+    makers = session.server.settings.channels.creation
+    if makers == "accounts" and user.account is None:
+        return ERR_NEEDREGGEDNICK
+    if makers == "operators" and not may(session.server, user, "sajoin"):
+        return ERR_NOSUCHCHANNEL
+    return None
+
+
 def _refusal(session: Session, user: User, channel: Channel | None, key: bytes) -> Numeric | None:
     """Say why a user may not enter, if so. Whom a moderator invited needs the key alone."""
     if len(user.channels) >= session.server.settings.max_channels:
         return ERR_TOOMANYCHANNELS
     if channel is None:
-        return None
+        return _no_maker(session, user)
     if channel.key is not None and key != channel.key:
         return ERR_BADCHANNELKEY
     if user in channel.invited:
@@ -275,7 +293,7 @@ def topic(session: Session, user: User, message: Message) -> None:
         return
     if b"t" in channel.flags and not may_change(session, user, channel):
         return
-    words = clip(message.params[1], TOPIC_LENGTH)
+    words = clip(message.params[1], session.server.settings.limits.topic)
     now = int(session.server.wall())
     channel.topic = Topic(words, user.source, now) if words else None
     session.server.network.changed.add(channel)

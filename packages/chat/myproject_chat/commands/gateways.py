@@ -105,6 +105,10 @@ def _take_over(session: Session, address: str, host: bytes, *, secure: bool) -> 
         # Nothing is hidden here, and the gateway has looked up a name.
         session.host = host
     session.set_pace()
+    throttle = server.settings.throttle
+    if throttle.enabled and not server.gateways.allow(address, server.now()):
+        session.close(b"Too many connections from there; try again later")
+        return
     ban = server.bans.of_address(address)
     if ban is not None:
         turn_out(server, session, ban)

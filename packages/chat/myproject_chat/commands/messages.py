@@ -47,12 +47,10 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["MAX_TARGETS", "MESSAGES", "client_tags", "send_lines"]
+__all__ = ["MESSAGES", "client_tags", "send_lines"]
 
 MESSAGES = Table()
 
-# How many targets one message may have: enough to tell a few friends, too few to spam with.
-MAX_TARGETS = 4
 
 # Who has one of these may be told that a message was sent.
 _ACKNOWLEDGED = ECHO_MESSAGE | LABELED_RESPONSE
@@ -120,8 +118,9 @@ def _send(session: Session, user: User, message: Message, verb: bytes) -> None:
             return
     user.spoke = int(session.server.wall())
     said = _Said(verb, text, client_tags(message.tags) if message.tags else b"")
+    most = session.server.settings.limits.max_targets
     for index, target in enumerate(names(params[0])):
-        if index >= MAX_TARGETS:
+        if index >= most:
             _complain(session, verb, ERR_TOOMANYTARGETS, target)
             return
         _to(session, user, target, said)

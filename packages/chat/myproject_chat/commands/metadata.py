@@ -25,7 +25,6 @@ from myproject_chat.delivery import pack
 from myproject_chat.metadata import Refusal, check_key, check_room, check_value, limits_of
 from myproject_chat.metadata_changes import receivers_of, send_value
 from myproject_chat.modes import OPERATOR
-from myproject_chat.names import CHANNEL_LENGTH, NICK_LENGTH
 from myproject_chat.numerics import (
     ERR_NEEDMOREPARAMS,
     RPL_METADATASUBOK,
@@ -284,7 +283,8 @@ def _refusal(
 
 def _room(server: Server) -> int:
     """What 761 can take behind ":server 761 nick #channel ", whatever the names, with " * :"."""
-    return MAX_BODY - len(b": 761    * :") - len(server.name) - NICK_LENGTH - CHANNEL_LENGTH
+    limits = server.settings.limits
+    return MAX_BODY - len(b": 761    * :") - len(server.name) - limits.nick - limits.channel
 
 
 def _clear(

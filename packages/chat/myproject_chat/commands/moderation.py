@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["KICK_LENGTH", "MODERATION"]
+__all__ = ["MODERATION"]
 
 MODERATION = Table()
 
-# InspIRCd's default.
-KICK_LENGTH = 255
 
 
 @MODERATION.registered(b"KICK", params=2)
@@ -46,7 +44,7 @@ def kick(session: Session, user: User, message: Message) -> None:
     if len(channels) == 1:
         channels *= len(nicks)
     reason = message.params[2] if len(message.params) > 2 else b""
-    reason = clip(reason, KICK_LENGTH) or user.nick
+    reason = clip(reason, session.server.settings.limits.kick) or user.nick
     for name, nick in dict.fromkeys(zip(channels, nicks, strict=False)):
         _kick(session, user, name, nick, reason)
 
@@ -101,7 +99,7 @@ def invite(session: Session, user: User, message: Message) -> None:
     if target.away is not None:
         session.reply(RPL_AWAY, target.nick, text=target.away)
     if invited_to.may_moderate(user):
-        session.server.network.invite(target, invited_to)
+        session.server.network.invite(target, invited_to, session.server.settings.limits.invitations)
     news = session.server.message(user, b"INVITE", (target.nick, invited_to.name))
     broadcast((target,), news)
     # Those who could invite people themselves may know who does.

@@ -52,18 +52,16 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["KEY_LENGTH", "MAX_LIST", "MODES", "change_modes"]
+__all__ = ["KEY_LENGTH", "MODES", "change_modes"]
 
 MODES = Table()
 
 # RFC 2812 section 2.3.1.
 KEY_LENGTH = 23
-# Entries of the three lists together: as many as a moderator can still read through.
-MAX_LIST = 100
 # The largest limit that makes sense to set; no channel has as many members.
 _MAX_LIMIT = 10**9
 # What MODE can take behind a source and a channel of the longest kind.
-_ROOM = 320
+_ROOM = 280
 # How each list is shown.
 _SHOWN = {
     b"b": (RPL_BANLIST, RPL_ENDOFBANLIST),
@@ -213,7 +211,7 @@ def _mask(session: Session, user: User, channel: Channel, change: ModeChange) ->
         return None
     if not change.adding:
         mask = channel.remove_mask(change.letter, mask)
-    elif sum(len(channel.mask_list(letter)) for letter in _SHOWN) >= MAX_LIST:
+    elif sum(len(channel.mask_list(letter)) for letter in _SHOWN) >= session.server.settings.limits.max_bans:
         session.reply(ERR_BANLISTFULL, channel.name, mask.text)
         return None
     else:

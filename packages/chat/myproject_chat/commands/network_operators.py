@@ -189,7 +189,7 @@ def sanick(session: Session, user: User, message: Message) -> None:
     if target is None:
         return
     server = session.server
-    if not is_nick(wanted):
+    if not is_nick(wanted, server.settings.limits.nick):
         session.reply(ERR_ERRONEUSNICKNAME, wanted)
     elif (
         fold(wanted) in SERVICES

@@ -19,7 +19,6 @@ from myproject_chat.commands.information import send_isupport, send_lusers, send
 from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
-from myproject_chat.commands.users import REAL_NAME_LENGTH
 from myproject_chat.delivery import broadcast
 from myproject_chat.expulsion import is_kept_out
 from myproject_chat.isupport import my_info
@@ -30,12 +29,14 @@ from myproject_chat.numerics import (
     ERR_INVALIDUSERNAME,
     ERR_NEEDMOREPARAMS,
     ERR_NICKNAMEINUSE,
+    ERR_NICKTOOFAST,
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
     ERR_PASSWDMISMATCH,
     ERR_SASLABORTED,
     RPL_CREATED,
     RPL_MYINFO,
+    RPL_UMODEIS,
     RPL_VISIBLEHOST,
     RPL_WELCOME,
     RPL_YOURHOST,
@@ -75,7 +76,7 @@ def nick(session: Session, message: Message) -> None:
     user = session.user
     if not wanted:
         session.reply(ERR_NONICKNAMEGIVEN)
-    elif not is_nick(wanted):
+    elif not is_nick(wanted, session.server.settings.limits.nick):
         session.reply(ERR_ERRONEUSNICKNAME, wanted)
     elif fold(wanted) in SERVICES or _is_taken(session, wanted):
         session.refused = wanted
@@ -85,6 +86,8 @@ def nick(session: Session, message: Message) -> None:
         finish(session)
     elif session.server.accounts.is_reserved(wanted, user.account):
         session.reply(ERR_NICKNAMEINUSE, wanted, text=_RESERVED)
+    elif not session.may_rename():
+        session.reply(ERR_NICKTOOFAST, wanted)
     else:
         rename(session.server, user, wanted)
 
@@ -147,7 +150,7 @@ def user(session: Session, message: Message) -> None:
         session.reply(ERR_INVALIDUSERNAME)
     else:
         session.user_name = b"~" + name[: USER_LENGTH - 1]
-        session.real_name = clip(real_name, REAL_NAME_LENGTH)
+        session.real_name = clip(real_name, session.server.settings.limits.real_name)
         finish(session)
 
 
@@ -184,6 +187,8 @@ def finish(session: Session) -> None:
     user.metadata.update(session.metadata)
     session.server.metadata.adopt(user)
     session.server.arrive(user)
+    for letter in session.server.settings.accounts.default_modes:
+        session.server.network.set_mode(user, letter.encode(), on=True)
     session.attach(user)
     _welcome(session, user)
 
@@ -235,6 +240,8 @@ def _welcome(session: Session, user: User) -> None:
         session.reply(RPL_VISIBLEHOST, user.host)
     send_lusers(session)
     send_motd(session)
+    if user.modes:
+        session.reply(RPL_UMODEIS, b"+" + b"".join(sorted(user.modes)))
     if session.capabilities & METADATA:
         send_own(session, user)
 

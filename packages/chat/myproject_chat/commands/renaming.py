@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from myproject_chat.capability import CHANNEL_RENAME
-from myproject_chat.commands.channels import TOPIC_LENGTH, announce, welcome
+from myproject_chat.commands.channels import announce, welcome
 from myproject_chat.commands.lookup import joined_channel, may_change
 from myproject_chat.commands.registry import Table
 from myproject_chat.modes import OPERATOR
@@ -32,12 +32,13 @@ RENAMING = Table()
 def rename(session: Session, user: User, message: Message) -> None:
     """Give a channel another name; for its operators."""
     old, new = message.params[:2]
-    reason = clip(message.params[2], TOPIC_LENGTH) if len(message.params) > 2 else b""
+    longest = session.server.settings.limits.topic
+    reason = clip(message.params[2], longest) if len(message.params) > 2 else b""
     channel = joined_channel(session, user, old)
     if channel is None or not may_change(session, user, channel, OPERATOR):
         return
     network = session.server.network
-    if not is_channel(new):
+    if not is_channel(new, session.server.settings.limits.channel):
         text = b"There can be no channel of that name"
         session.say(b"FAIL", b"RENAME", b"CANNOT_RENAME", channel.name, new, text=text)
         return

@@ -29,13 +29,10 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["AWAY_LENGTH", "REAL_NAME_LENGTH", "USERS"]
+__all__ = ["USERS"]
 
 USERS = Table()
 
-# InspIRCd's defaults are 200 and 128.
-AWAY_LENGTH = 200
-REAL_NAME_LENGTH = 128
 # What 281 can take behind a nick, whatever the names.
 _ROOM = 350
 
@@ -47,7 +44,8 @@ def away(session: Session, message: Message) -> None:
     if user is None and not session.capabilities & PRE_AWAY:
         session.reply(ERR_NOTREGISTERED)
         return
-    words = clip(message.params[0], AWAY_LENGTH) if message.params else b""
+    longest = session.server.settings.limits.away
+    words = clip(message.params[0], longest) if message.params else b""
     session.reply(RPL_NOWAWAY if words else RPL_UNAWAY)
     if user is None:
         session.away = words or None
@@ -83,8 +81,9 @@ def accept(session: Session, user: User, message: Message) -> None:
 def setname(session: Session, user: User, message: Message) -> None:
     """Change one's real name; only for those who negotiated it, who are then told of others'."""
     name = message.params[0]
-    if not name or len(name) > REAL_NAME_LENGTH:
-        text = b"A real name has 1 to %d bytes" % REAL_NAME_LENGTH
+    longest = session.server.settings.limits.real_name
+    if not name or len(name) > longest:
+        text = b"A real name has 1 to %d bytes" % longest
         session.say(b"FAIL", b"SETNAME", b"INVALID_REALNAME", text=text)
         return
     user.real_name = name

@@ -16,7 +16,7 @@ class Limits(Table, frozen=True):
         int,
         number(
             9,
-            64,
+            40,
             "bytes",
             "The longest nick. InspIRCd allows 30, which leaves room for a place or a role.",
             restart=True,
@@ -26,7 +26,7 @@ class Limits(Table, frozen=True):
         int,
         number(
             16,
-            200,
+            96,
             "bytes",
             "The longest name of a channel. InspIRCd and Ergo allow 64.",
             restart=True,
@@ -76,7 +76,7 @@ class Limits(Table, frozen=True):
             1,
             10000,
             "masks",
-            "Entries in each list of a channel (b, e, I). InspIRCd allows 100; each message may"
+            "Entries in a channel's lists (b, e, I) together. InspIRCd allows 100; each message may"
             " be held against all.",
         ),
     ] = 100
@@ -108,7 +108,7 @@ class Limits(Table, frozen=True):
             0,
             10**6,
             "entries",
-            "Users who left that WHOWAS remembers, in memory: about 1 KiB each.",
+            "Nicks that WHOWAS remembers, each with its last ten users, in memory: about 1 KiB each.",
         ),
     ] = 1000
     list_results: Annotated[
@@ -153,8 +153,8 @@ class Throttle(Table, frozen=True):
             1,
             10**6,
             "connections",
-            "Connections; Ergo has 32: a household or a small school that loses its link comes"
-            " back at once.",
+            "Connections that come by gateways (WEBIRC); of others, see --connection-rate. Ergo has 32: a"
+            " household or a small school that loses its link comes back at once.",
         ),
     ] = 32
     registrations: Annotated[
@@ -162,27 +162,45 @@ class Throttle(Table, frozen=True):
         number(
             1, 10**6, "accounts", "Accounts that may be registered: a household's, not a spammer's."
         ),
-    ] = 5
+    ] = 3
+    nick_changes: Annotated[
+        int,
+        number(
+            1,
+            10**6,
+            "changes",
+            "Times that one client may change its nick: who does it more often annoys others.",
+        ),
+    ] = 20
+    joins: Annotated[
+        int,
+        number(
+            1,
+            10**6,
+            "channels",
+            "Channels that one client may join: thrice as many as it can be in, for one that rejoins all.",
+        ),
+    ] = 300
     sasl_attempts: Annotated[
         int,
         number(
             1,
             10**6,
             "attempts",
-            "Wrong passwords from one host; then further ones are refused unread. A person who"
-            " tries all theirs needs fewer.",
+            "Wrong passwords from one host without a consequence; after one more it has to wait for 2 s,"
+            " then 4 s, up to 256 s. A person who tries all theirs needs fewer.",
         ),
-    ] = 10
+    ] = 5
     sasl_attempts_per_account: Annotated[
         int,
         number(
             1,
             10**6,
             "attempts",
-            "Wrong passwords for one account from anywhere: 30 in ten minutes are 4,320 guesses"
-            " a day, and its owner is not locked out by one stranger.",
+            "The same for one account from anywhere; a host that has logged in to it before does not wait"
+            " for what others do.",
         ),
-    ] = 30
+    ] = 5
     sasl_attempts_per_connection: Annotated[
         int,
         number(

@@ -88,6 +88,15 @@ class Accounts(Table, frozen=True):
             " Ergo has it: not to vanish should be a choice."
         ),
     ] = "opt-in"
+    default_modes: Annotated[
+        str,
+        Meta(
+            pattern=r"^[RTiw]*\Z",
+            description="The user modes that everybody begins with, logged in or not. i: WHO and the"
+            " like do not show a user to strangers; so have it most networks, and Ergo.",
+            extra={"form": "letters out of RTiw"},
+        ),
+    ] = "i"
     max_clients: Annotated[
         int,
         number(
