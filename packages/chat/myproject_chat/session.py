@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.fakelag import Fakelag
 from myproject_chat.links import Awaited, Batch, Failure, Link, State
+from myproject_chat.operators import may
 from myproject_chat.names import host_name
 from myproject_chat.receiving import Receiving
-from myproject_chat.throttle import is_exempt
+from myproject_chat.throttle import Bucket, Rate, is_exempt
 from myproject_chat.wire import Message, clip, format_message
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Session(Receiving):
     """
 
     __slots__ = (
+        "_joins",
+        "_nick_changes",
         "_pinged",
         "_reached",
         "_since",
@@ -127,6 +130,8 @@ class Session(Receiving):
         self.negotiating = False
         self.cap_version = 301
         self._reached = reached
+        self._nick_changes = Bucket()
+        self._joins = Bucket()
         self.set_pace()
         self._since = self._heard
         self._pinged: float | None = None
@@ -146,6 +151,22 @@ class Session(Receiving):
             self._lag = Fakelag(pace)
         else:
             self._lag.pace = pace
+
+    def may_rename(self) -> bool:
+        """Count a change of the nick, if it is allowed."""
+        return self._allows(self._nick_changes, self.server.settings.throttle.nick_changes)
+
+    def may_join(self) -> bool:
+        """Count an entry into a channel, if it is allowed."""
+        return self._allows(self._joins, self.server.settings.throttle.joins)
+
+    def _allows(self, bucket: Bucket, count: int) -> bool:
+        throttle = self.server.settings.throttle
+        if not throttle.enabled or bucket.take(self.server.now(), Rate(count, throttle.window)):
+            return True
+        if is_exempt(self.address, throttle.exempt):
+            return True
+        return self.user is not None and may(self.server, self.user, "flood")
 
     @property
     def since(self) -> float:
