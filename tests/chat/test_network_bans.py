@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from myproject.farewell import Farewell
 from myproject_chat.administration import main
+from myproject_chat.configuration import Cloak
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.store import MEMORY, Account, Database, NetworkBan, Store
 from tests.chat.harness import EPOCH, Chat, Client, at_once
@@ -39,7 +40,7 @@ class BanCase(SynchronousTestCase):
     def listening(self, chat: Chat) -> Client:
         """One more operator, who hears what the first does."""
         other = chat.join("root", address="203.0.113.2")
-        chat.promote(other)
+        chat.promote(other, "see-all")
         other.type("MODE root +s")
         return other
 
@@ -173,6 +174,25 @@ class EffectTests(BanCase):
             ],
             root.read(),
         )
+
+    def test_notices_with_addresses_are_for_those_who_may_see_addresses(self) -> None:
+        other = self.chat.join("other")
+        self.chat.promote(other, "kill")
+        other.type("MODE other +s cfkoqx")
+        self.op.type("KLINE bo!*@*")
+        self.arrive("bo")
+        self.arrive("cy")
+        self.assertEqual([], other.read())
+
+    def test_the_cloak_of_an_account_counts_before_it_is_shown(self) -> None:
+        chat = Chat(cloak=Cloak(secret="x" * 32, accounts=True))
+        op = self.promoted(chat)
+        bo = chat.connect(FAR)
+        bo.protocol.session.account = b"bob"
+        host = chat.server.hosts.of_session(bo.protocol.session).decode()
+        self.assertNotEqual(FAR, host)
+        op.type(f"KLINE *!*@{host}")
+        self.assertEqual(["465", "ERROR"], bo.codes("NICK bo", "USER bo 0 * :x"))
 
     def test_who_comes_is_told_why_and_not_what_operators_know(self) -> None:
         mask = "*!*@198.51.100.*"

@@ -88,7 +88,7 @@ def is_kept_out(session: Session) -> bool:
     server = session.server
     nick, user_name = session.nick or b"*", session.user_name or b"*"
     address = host_name(session.address)
-    hosts = tuple(dict.fromkeys((session.host, address)))
+    hosts = tuple(dict.fromkeys((server.hosts.of_session(session), session.host, address)))
     person = Person(nick, user_name, hosts, session.address, session.account)
     ban = server.bans.of_person(person)
     if ban is None:

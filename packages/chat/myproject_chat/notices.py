@@ -16,7 +16,8 @@ letter  what                                                   by default
 ``x``   bans: set, unset, and whom they hit                    yes
 ======  =====================================================  ===========
 
-What operators do to others is in the server's log as well, whoever listens.
+Those that name addresses (``c``, ``q``, ``f``, ``x``) reach operators who may see these: with the privilege
+``ban`` or ``see-all``. What operators do to others is in the server's log as well, whoever listens.
 
 Sources: RFC 1459 section 4.2.3.2 (user mode ``s``), https://modern.ircdocs.horse/#rplsnomask-008,
 https://docs.inspircd.org/4/snomasks, Ergo's HELP SNOMASKS.
@@ -27,6 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from myproject_chat.delivery import broadcast
+from myproject_chat.operators import sees_addresses
 
 if TYPE_CHECKING:
     from myproject_chat.server import Server
@@ -55,6 +57,7 @@ KINDS: Final = b"cfkoqx"
 BY_DEFAULT: Final = b"fkox"
 
 _LOGGED: Final = frozenset({KILLS, OPERATORS, BANS})
+_WITH_ADDRESSES: Final = frozenset({COMING, GOING, FLOODS, BANS})
 
 
 def tell_operators(server: Server, kind: bytes, text: bytes) -> None:
@@ -68,5 +71,7 @@ def tell_operators(server: Server, kind: bytes, text: bytes) -> None:
     if kind in _LOGGED:
         server.on_noted(text)
     those = [user for user in server.network.listeners if kind in user.notices]
+    if kind in _WITH_ADDRESSES:
+        those = [user for user in those if sees_addresses(server, user)]
     if those:
         broadcast(those, server.announcement(b"NOTICE", (b"*",), text))
