@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.fakelag import Fakelag
 from myproject_chat.links import Awaited, Batch, Failure, Link, State
-from myproject_chat.operators import may
 from myproject_chat.names import host_name
+from myproject_chat.operators import may
 from myproject_chat.receiving import Receiving
 from myproject_chat.throttle import Bucket, Rate, is_exempt
 from myproject_chat.wire import Message, clip, format_message
