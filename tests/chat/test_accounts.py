@@ -189,6 +189,13 @@ class RegisterTests(SynchronousTestCase):
         al.type("NS LOGOUT")
         self.assertEqual([":al!~al@192.168.1.1 ACCOUNT *"], bo.read())
 
+    def test_the_answer_comes_before_what_one_is_told_of_oneself(self) -> None:
+        al = Chat().join("al", caps="account-notify")
+        self.assertEqual(["900", "ACCOUNT", "REGISTER"], al.codes(f"REGISTER * * :{_SECRET}"))
+        self.assertEqual(["901", "ACCOUNT"], al.codes("NS LOGOUT"))
+        codes = al.codes("AUTHENTICATE PLAIN", f"AUTHENTICATE {plain('al')}")
+        self.assertEqual(["AUTHENTICATE", "900", "ACCOUNT", "903"], codes)
+
 
 def replace_choices(**choices: Any) -> Any:
     """The cheap settings of accounts, some of them others."""
@@ -219,6 +226,13 @@ class NickTests(SynchronousTestCase):
         self.assertEqual([], other.read())
         second.type("QUIT :gone")
         self.assertEqual([":al!~al@192.168.1.1 QUIT :Quit: gone"], other.read())
+
+    def test_as_many_clients_share_a_nick_as_the_operator_lets(self) -> None:
+        chat = Chat(accounts=replace_choices(max_clients=2))
+        registered(chat)
+        logged_in(chat, "al", "al")
+        self.assertEqual(2, len(chat.server.network.users[b"al"].receivers))
+        self.assertIn(" 433 ", logged_in(chat, "al", "al")[1][-1])
 
     def test_who_does_not_want_that_has_it_not(self) -> None:
         chat = Chat()

@@ -229,6 +229,15 @@ class AccountTests(SynchronousTestCase):
             self.assertIn(answer, answers(bo, f"NS CERT {words}")[0])
         self.assertEqual(11, len(answers(al, "NS CERT list")))
 
+    def test_a_certificate_is_free_when_its_account_is_deleted(self) -> None:
+        chat = Chat()
+        al, bo = registered(chat, password=WORD), registered(chat, "bo")
+        mark = "ab" * 32
+        al.type(f"NS CERT add {mark}")
+        self.assertIn("in use already", answers(bo, f"NS CERT add {mark}")[0])
+        al.type(f"NS DROP {WORD}")
+        self.assertEqual(["Done"], answers(bo, f"NS CERT add {mark}"))
+
     def test_who_may_not_register_is_told_why(self) -> None:
         closed = Chat(accounts=replace_choices(registration=False)).join("al")
         self.assertIn("Nobody may register", answers(closed, f"NS REGISTER {WORD}")[0])

@@ -103,15 +103,16 @@ def log_in(session: Session, account: bytes) -> None:
     :param account: the account's name as it is written.
     """
     session.account = account
+    text = b"You are now logged in as " + account
+    # The answer first: what clients with account-notify are told of themselves comes behind it.
+    session.reply(RPL_LOGGEDIN, mask_of(session), account, text=text)
     if session.user is not None:
         set_account(session.server, session.user, account)
-    text = b"You are now logged in as " + account
-    session.reply(RPL_LOGGEDIN, mask_of(session), account, text=text)
 
 
 def log_out(session: Session) -> None:
     """Log a client out, and say so."""
     session.account = None
+    session.reply(RPL_LOGGEDOUT, mask_of(session))
     if session.user is not None:
         set_account(session.server, session.user, None)
-    session.reply(RPL_LOGGEDOUT, mask_of(session))
