@@ -134,6 +134,14 @@ def reactors(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def conformance(session: nox.Session) -> None:
+    """Twisted's own tests on our reactor and on its own pass the same; "quick": half a minute of them."""
+    # What those tests need; without it they skip.
+    session.install("-e", ".", "twisted[tls,conch,http2]", "pyhamcrest", "httpx[http2]")
+    session.run("python", "tests/interop/reactor_conformance.py", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def discovery(session: nox.Session) -> None:
     """Twisted finds the subcommands however they were installed: wheel, sdist, editable; pip, uv."""
     session.install("-e", ".", *group("discovery"))

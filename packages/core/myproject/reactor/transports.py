@@ -214,7 +214,7 @@ class Corked(_Connection):
             producer.resumeProducing()
         elif self.disconnecting:
             return self._postLoseConnection()
-        elif self._writeDisconnecting:
+        elif self._writeDisconnecting and not self._writeDisconnected:
             self._writeDisconnected = True
             self._closeWriteConnection()
         return None

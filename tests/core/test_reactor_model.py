@@ -1,0 +1,268 @@
+"""
+Twisted's own epoll reactor is the model of the corked one: after any sequence of what a program may do with
+two ends of a connection, both ends have seen the same.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet import protocol
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from myproject.reactor.epollreactor import CorkedEPollReactor
+
+#: Turns without a change after which nothing more will happen: closing takes a timer and an event.
+QUIET = 4
+
+#: Turns after which something is wrong.
+PATIENCE = 300
+
+#: What both ends say, over and over; 1,009 is prime, so that a piece of it elsewhere is seen.
+TEXT = bytes(place * 7 % 251 for place in range(1009))
+
+SIDES = st.integers(0, 1)
+SIZES = st.sampled_from([1, 2, 100, 5_000, 33_000, 65_536, 65_537, 140_000, 300_000])
+
+#: What is done, to which end, with what.
+STEPS = st.one_of(
+    st.tuples(st.just("write"), SIDES, SIZES),
+    st.tuples(st.just("write_all"), SIDES, st.lists(SIZES, max_size=4)),
+    st.tuples(
+        st.sampled_from(["pause", "resume", "close_half", "close", "abort", "stop_producer"]),
+        SIDES,
+        st.none(),
+    ),
+    st.tuples(
+        st.just("answer"),
+        SIDES,
+        st.sampled_from(["nothing", "echo", "close", "close_half", "abort"]),
+    ),
+    st.tuples(st.just("pull"), SIDES, st.integers(0, 4)),
+    st.tuples(st.just("push"), SIDES, st.none()),
+    st.tuples(st.just("turn"), SIDES, st.none()),
+)
+
+#: After these what was under way may be lost, so that the moment matters, in which the two differ.
+LOSES = frozenset({"close", "abort"})
+
+
+class End(protocol.Protocol):
+    """One end: does as it is told, and remembers what happened to it."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.written = bytearray()
+        self.events: list[str] = []
+        self.answer = "nothing"
+        self.answers = 0
+        self.halved = False
+        self.producer: Producer | None = None
+
+    def write(self, size: int) -> bytes:
+        """The bytes that belong at this place of what the end says, however it is cut."""
+        place = len(self.written) % len(TEXT)
+        data = (TEXT[place:] + TEXT * (size // len(TEXT) + 1))[:size]
+        self.written += data
+        return data
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if self.answers == 3:
+            return
+        self.answers += self.answer != "nothing"
+        if self.answer == "echo":
+            self.transport.write(self.write(min(len(data), 1000)))
+        elif self.answer != "nothing":
+            do(self, self.answer, None)
+
+    def connectionLost(self, reason: Any = protocol.connectionDone) -> None:  # noqa: ARG002
+        self.events.append("lost")
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfEnd(End):
+    def readConnectionLost(self) -> None:
+        self.events.append("peer closed its half")
+
+    def writeConnectionLost(self) -> None:
+        self.events.append("half closed")
+
+
+class Producer:
+    """Either kind: writes some chunks when asked to, then ends; a pushed one only hears."""
+
+    def __init__(self, end: End, chunks: int) -> None:
+        self.end = end
+        self.chunks = chunks
+        self.told: list[str] = []
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+        if self.chunks:
+            self.chunks -= 1
+            self.end.transport.write(self.end.write(3_000))
+        else:
+            stop_producer(self.end)
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+def stop_producer(end: End) -> None:
+    transport: Any = end.transport
+    if end.producer is not None and transport.producer is end.producer:
+        transport.unregisterProducer()
+    end.producer = None
+
+
+def do(end: End, what: str, how: Any) -> None:
+    """Have an end do something."""
+    transport: Any = end.transport
+    if what == "write":
+        transport.write(end.write(how))
+    elif what == "write_all":
+        transport.writeSequence([end.write(size) for size in how])
+    elif what in ("pull", "push") and end.producer is None and "lost" not in end.events:
+        end.producer = Producer(end, how or 0)
+        transport.registerProducer(end.producer, what == "push")
+    elif what == "stop_producer":
+        stop_producer(end)
+    elif what == "answer":
+        end.answer = how
+    elif "lost" not in end.events:
+        if what == "pause":
+            transport.pauseProducing()
+        elif what == "resume":
+            transport.resumeProducing()
+        elif what == "close_half" and not end.halved:
+            # A second time has Twisted's own reactor lose what the peer still says.
+            end.halved = True
+            transport.loseWriteConnection()
+        elif what == "close":
+            transport.loseConnection()
+        elif what == "abort":
+            transport.abortConnection()
+
+
+class Pair:
+    """A connection, both ends of which a reactor has."""
+
+    def __init__(self, kind: Any, half: tuple[bool, bool]) -> None:
+        self.reactor: Any = kind()
+        self.ends: list[End] = []
+        for knows, one in zip(half, socket.socketpair(), strict=True):
+            end = HalfEnd() if knows else End()
+            one.setblocking(False)
+            factory: Any = protocol.Factory()
+            factory.buildProtocol = lambda _, end=end: end
+            self.reactor.adoptStreamConnection(one.fileno(), socket.AF_UNIX, factory)
+            one.close()
+            self.ends.append(end)
+
+    def seen(self) -> tuple[object, ...]:
+        """What has happened, as far as one can tell from outside."""
+        waiting = [
+            end.transport.dataBuffer[end.transport.offset :]
+            + bytes([end.transport._tempDataLen % 2])
+            for end in self.ends
+        ]
+        return (
+            *(len(end.received) for end in self.ends),
+            *(len(end.written) for end in self.ends),
+            *(tuple(end.events) for end in self.ends),
+            *map(len, waiting),
+        )
+
+    def settle(self) -> None:
+        """Turn until nothing happens any more."""
+        same = 0
+        before = self.seen()
+        for _ in range(PATIENCE):
+            if same == QUIET:
+                return
+            self.reactor.iterate(0)
+            now = self.seen()
+            same = same + 1 if now == before else 0
+            before = now
+        raise AssertionError(f"it does not settle: {before}")
+
+    def end(self) -> None:
+        """Close all."""
+        for one in self.reactor.removeAll():
+            one.connectionLost(protocol.connectionDone)
+        for end in self.ends:
+            end.transport.connectionLost(protocol.connectionDone)
+        self.reactor.removeReader(self.reactor.waker)
+        self.reactor.waker.connectionLost(None)
+        self.reactor._poller.close()
+
+
+def play(kind: Any, half: tuple[bool, bool], steps: list[Any]) -> list[Any]:
+    """
+    Do the steps on a reactor.
+
+    :param kind: the reactor's class.
+    :param half: which ends know of half-close.
+    :param steps: what to do.
+    :return: of each end, what it received, what happened, and whether it was told to stop producing.
+    """
+    pair = Pair(kind, half)
+    try:
+        for what, side, how in steps:
+            if what in LOSES or what == "close_half":
+                pair.settle()
+            if what == "turn":
+                pair.reactor.iterate(0)
+            else:
+                do(pair.ends[side], what, how)
+        for end in pair.ends:
+            do(end, "resume", None)
+        pair.settle()
+        written = [bytes(end.written) for end in reversed(pair.ends)]
+        return [
+            (bytes(end.received), end.events, sent)
+            for end, sent in zip(pair.ends, written, strict=True)
+        ]
+    finally:
+        pair.end()
+
+
+class ModelTests(SynchronousTestCase):
+    @settings(deadline=None, max_examples=120)
+    @given(st.tuples(st.booleans(), st.booleans()), st.lists(STEPS, max_size=14))
+    def test_both_ends_see_the_same_as_on_twisteds_reactor(
+        self, half: tuple[bool, bool], steps: list[Any]
+    ) -> None:
+        model = play(EPollReactor, half, steps)
+        ours = play(CorkedEPollReactor, half, steps)
+        loses = any(
+            what in LOSES
+            or (what == "answer" and how in LOSES | {"close_half"})
+            # To a peer that knows of no half this is the end.
+            or (what == "close_half" and not half[1 - side])
+            for what, side, how in steps
+        )
+        # How often an end answers depends on how what it hears is cut.
+        varies = any(what == "answer" and how == "echo" for what, _, how in steps)
+        for expected, actual in zip(model, ours, strict=True):
+            # Who closes its half again is told again by Twisted's reactor, and once by ours.
+            self.assertLessEqual(actual[1].count("half closed"), 1)
+            self.assertEqual("lost" in expected[1], "lost" in actual[1])
+            for received, _, sent in (expected, actual):
+                self.assertTrue(sent.startswith(received) if loses else sent == received)
+            if not loses:
+                self.assertEqual(set(expected[1]), set(actual[1]))
+            if not (loses or varies):
+                self.assertEqual(expected[0], actual[0])
