@@ -367,5 +367,5 @@ class AccountsModelTests(SynchronousTestCase):
     def test_accounts_are_as_the_model_has_them(self) -> None:
         run_state_machine_as_test(
             Accounts,
-            settings=settings(deadline=None, max_examples=80, stateful_step_count=30),
+            settings=settings(deadline=None, max_examples=120, stateful_step_count=30),
         )
