@@ -30,7 +30,7 @@ MARK = Fingerprint("ab" * 32)
 # Clients here say a lot at once.
 UNHURRIED = Fakelag(enabled=False)
 # Clients here come, go and change as they like.
-EAGER = Throttle(nick_changes=10**6, joins=10**6)
+EAGER = Throttle(connections=10**6, nick_changes=10**6, joins=10**6)
 # Hosts can be read off the address.
 PLAIN = Cloak(enabled=False)
 EASY: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat.configuration import Cloak, Fakelag, Sts, Webirc
+from myproject_chat.configuration import Cloak, Fakelag, Sts, Throttle, Webirc
 from myproject_chat.configuration.fields import Fingerprint, Network
 from tests.chat.harness import Chat, Client
 
@@ -95,6 +95,14 @@ class WebircTests(SynchronousTestCase):
             client.type(before)
             self.assertIn("WEBIRC has to be the first command", webirc(client)[-1])
         self.assertIn(" 462 ", webirc(gates().join("al"))[0])
+
+    def test_connections_count_for_whom_they_are_brought(self) -> None:
+        chat = gates(throttle=Throttle(connections=2))
+        told = [webirc(chat.connect()) for _ in range(3)]
+        self.assertEqual([[], []], told[:2])
+        self.assertIn("Too many connections", told[2][0])
+        other = chat.connect().type(f"WEBIRC {WORD} kiwi host.example 203.0.113.10")
+        self.assertEqual([], other)
 
     def test_an_address_that_is_none_ends_it(self) -> None:
         client = gates().connect()

@@ -134,6 +134,18 @@ class FrequencyTests(SynchronousTestCase):
         chat.wait(10)
         self.assertIn("JOIN", al.codes("JOIN #d"))
 
+    def test_connections_of_a_host_have_a_number_in_a_while(self) -> None:
+        exempt = Network.parse("10.0.0.0/8")
+        chat = Chat(throttle=Throttle(window=60, connections=2, exempt=(exempt,)))
+        for address, told in (
+            *(("192.168.1.1", []), ("192.168.1.1", []), ("192.168.1.2", [])),
+            *(("192.168.1.1", ["ERROR"]), *((("10.0.0.1", []),) * 5)),
+        ):
+            client = chat.connect(address)
+            self.assertEqual(told, [line.split()[0] for line in client.read()], address)
+        chat.wait(30)
+        self.assertEqual([], chat.connect("192.168.1.1").read())
+
     def test_who_is_exempt(self) -> None:
         mark = Fingerprint.parse(MARK)
         for settings in (

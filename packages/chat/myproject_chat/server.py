@@ -37,7 +37,7 @@ from myproject_chat.rounds import Round
 from myproject_chat.session import Link, Session
 from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
-from myproject_chat.throttle import throttle_of
+from myproject_chat.throttle import TOO_MANY, is_exempt, throttle_of
 from myproject_chat.timers import Wheel
 from myproject_chat.whowas import Whowas
 
@@ -116,7 +116,7 @@ class Server:
     :ivar started: when the server was made, in seconds since 1970.
     :ivar written: the last ticket of what has been written safely.
     :ivar bans: who is kept out.
-    :ivar gateways: how often a host may connect by way of a gateway.
+    :ivar connections: how often a host may connect.
     :ivar hosts: what others see of where somebody is.
     :ivar reload_settings: reads the settings again, and says what came of it; None if nobody has said how.
     :ivar on_noted: called with what operators have done to others, for the log.
@@ -148,7 +148,7 @@ class Server:
         self.metadata = MetadataChanges(self)
         self.bans = Bans(wall)
         self.hosts = Hosts(settings.cloak)
-        self.gateways = throttle_of(settings)
+        self.connections = throttle_of(settings)
         self.reload_settings: Callable[[], Reloaded] | None = None
         self.on_noted: Callable[[bytes], None] = lambda _: None
         self.history = History(self)
@@ -204,7 +204,19 @@ class Server:
         self.sessions[session] = None
         first = min(self.settings.greeting_delay, self.settings.registration_timeout)
         self.wheel.put(session, self.now() + first)
+        # Of a gateway's connections each counts for whom it is brought; see commands/gateways.py.
+        gateways = [network for one in self.settings.gateways for network in one.networks]
+        if not is_exempt(address, gateways) and not self.admits(address):
+            session.close(TOO_MANY)
         return session
+
+    def admits(self, address: str) -> bool:
+        """
+        Count a connection, if there have not been too many from there.
+
+        :param address: whose, as text.
+        """
+        return not self.settings.throttle.enabled or self.connections.allow(address, self.now())
 
     def touch(self, session: Sending) -> None:
         """Note that a session has something to be sent, and see to it that it will be."""
@@ -311,7 +323,7 @@ class Server:
         self.settings = settings
         if anew:
             self.accounts.set_throttles()
-            self.gateways = throttle_of(settings)
+            self.connections = throttle_of(settings)
         self.pace = Pace(settings.fakelag.burst, settings.fakelag.rate)
         before, self.offered = self.offered, offered(settings)
         gone = [name for name in before if name not in self.offered]

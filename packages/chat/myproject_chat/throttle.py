@@ -15,8 +15,8 @@ What others let through, by default or in the example that people start from:
 Ergo 2.20      32 in 10 min                  30 in 10 min, all told  3 a minute
 InspIRCd 4     10 in an hour (connectban)    services' business      services' business
 Solanum        4 a minute                    services' business      after 2 failures, 8 to 256 s
-ours           32 in 10 min (gateways; of    3 in 10 min, and 30 in  5 failures, then 2 s, 4 s ... 256 s
-               others: --connection-rate)    10 min all told         by host and by account
+ours           32 in 10 min                  3 in 10 min, and 30 in  5 failures, then 2 s, 4 s ... 256 s
+                                             10 min all told         by host and by account
 =============  ============================  ======================  ==============================
 
 A password guesser has many hosts, so failures count against the account too. But then anybody could keep
@@ -40,6 +40,7 @@ __all__ = [
     "CONNECTIONS",
     "REGISTRATIONS",
     "REGISTRATIONS_IN_ALL",
+    "TOO_MANY",
     "Attempt",
     "Bucket",
     "Busy",
@@ -77,6 +78,8 @@ class Rate:
     seconds: float
 
 
+#: What those are told who connect too often.
+TOO_MANY: Final = b"Too many connections from there; try again later"
 #: A household or a small office behind one address, whose line comes and goes.
 CONNECTIONS: Final = Rate(30, 600.0)
 #: A person needs one account; a second and a third are a mistyped name.
@@ -155,7 +158,7 @@ class Throttle:
 
 def throttle_of(settings: Settings) -> Throttle:
     """
-    Make the throttle for connections that come by way of gateways.
+    Make the throttle for connections.
 
     :param settings: what the operator chose.
     """

@@ -17,7 +17,7 @@ from myproject_chat.commands.registry import Table
 from myproject_chat.expulsion import turn_out
 from myproject_chat.names import HOST_LENGTH, host_name
 from myproject_chat.numerics import ERR_ALREADYREGISTERED
-from myproject_chat.throttle import Busy
+from myproject_chat.throttle import TOO_MANY, Busy
 
 if TYPE_CHECKING:
     from myproject_chat.configuration import Webirc
@@ -105,9 +105,8 @@ def _take_over(session: Session, address: str, host: bytes, *, secure: bool) -> 
         # Nothing is hidden here, and the gateway has looked up a name.
         session.host = host
     session.set_pace()
-    throttle = server.settings.throttle
-    if throttle.enabled and not server.gateways.allow(address, server.now()):
-        session.close(b"Too many connections from there; try again later")
+    if not server.admits(address):
+        session.close(TOO_MANY)
         return
     ban = server.bans.of_address(address)
     if ban is not None:

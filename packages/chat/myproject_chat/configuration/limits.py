@@ -153,8 +153,8 @@ class Throttle(Table, frozen=True):
             1,
             10**6,
             "connections",
-            "Connections that come by gateways (WEBIRC); of others, see --connection-rate. Ergo has 32: a"
-            " household or a small school that loses its link comes back at once.",
+            "Connections; by a gateway (WEBIRC), those of its users. Ergo has 32: a household or a small"
+            " school that loses its link comes back at once.",
         ),
     ] = 32
     registrations: Annotated[
