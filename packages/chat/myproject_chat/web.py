@@ -201,15 +201,11 @@ class WebSocketProtocol(ChatProtocol):
 
         Its browser closes first then, and nothing that was sent is lost; if it does not, the session cuts it.
         """
-        conversation = self._conversation
         if self._closing:
             return
-        if conversation.over:
-            self._finish()
-            return
         self._reply()
-        ending = cast("ChatFactory", self.factory).ending
-        self.transport.write(conversation.close(GOING_AWAY if ending else NORMAL))
+        code = GOING_AWAY if cast("ChatFactory", self.factory).ending else NORMAL
+        self.transport.write(self._conversation.close(code))
         # The session may have had it paused, and there is a frame to come.
         self.transport.resumeProducing()  # type: ignore[attr-defined]
 

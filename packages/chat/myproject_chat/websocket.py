@@ -31,7 +31,6 @@ from typing import Final
 
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
-from wsproto.utilities import RemoteProtocolError
 
 __all__ = ["BINARY", "GOING_AWAY", "NORMAL", "TEXT", "Conversation", "Framer", "choose"]
 
@@ -135,19 +134,16 @@ class Conversation:
         lines: list[bytes] = []
         if self.over:
             return lines
-        try:
-            self._connection.receive_data(data)
-            for event in self._connection.events():
-                self._take(event, lines)
-                if self.over:
-                    break
-        except RemoteProtocolError as failure:
-            hint = failure.event_hint
-            self._end(hint.code if isinstance(hint, CloseConnection) else 1002)
+        self._connection.receive_data(data)
+        for event in self._connection.events():
+            self._take(event, lines)
+            if self.over:
+                break
         return lines
 
     def _take(self, event: Event, lines: list[bytes]) -> None:
         if isinstance(event, CloseConnection):
+            # The peer's; or, for what breaks the rules, the library's, with the code that says so.
             if not self.closed:
                 self._pong += self._connection.send(event.response())
             self.closed = self.over = True
