@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat.accounts import Unwritten
 from myproject_chat.commands import metadata
 from myproject_chat.configuration import Limits
 from myproject_chat.identity import set_account
+from myproject_chat.keeper import Unwritten
 from myproject_chat.store.records import Metadata
 from tests.chat.harness import Chat, Client
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from myproject_chat.keeper import Unwritten
 from myproject_chat.names import fold, is_nick
 from myproject_chat.sasl import Secrets
 from myproject_chat.store.records import Account
@@ -27,10 +28,11 @@ from myproject_chat.throttle import Attempt, Busy, LoginThrottle, Rate, Registra
 
 if TYPE_CHECKING:
     from myproject_chat.configuration import Accounts as Choices
+    from myproject_chat.keeper import Keeper
     from myproject_chat.settings import Settings
-    from myproject_chat.store.records import Loaded, Metadata, RegisteredChannel
+    from myproject_chat.store.records import Loaded
 
-__all__ = ["ALWAYS_ON", "MULTICLIENT", "Accounts", "Hasher", "Keeper", "Refused", "Unwritten"]
+__all__ = ["ALWAYS_ON", "MULTICLIENT", "Accounts", "Hasher", "Refused"]
 
 #: What an owner may choose, by the name in `Account.settings`.
 ALWAYS_ON: Final = "always-on"
@@ -57,63 +59,6 @@ class Refused(Exception):  # noqa: N818 (an answer to the peer, no error of ours
         super().__init__(code, text)
         self.code = code
         self.text = text
-
-
-class Keeper(Protocol):
-    """What writes down; each function gives a ticket, see `Server.wrote`."""
-
-    def put_account(self, account: Account, /) -> int:
-        """Write an account, new or changed."""
-
-    def delete_account(self, name: bytes, /) -> int:
-        """Delete an account."""
-
-    def put_channel(self, channel: RegisteredChannel, /) -> int:
-        """Write a channel, new or changed."""
-
-    def delete_channel(self, name: bytes, /) -> int:
-        """Delete a channel."""
-
-    def put_metadata(self, metadata: Metadata, /) -> int:
-        """Write what is said of an account or a channel."""
-
-    def delete_metadata(self, subject: bytes, key: bytes, /) -> int:
-        """Delete what was said."""
-
-    def put_secret(self, name: str, value: bytes, /) -> int:
-        """Write what this server alone knows."""
-
-
-class Unwritten:
-    """A store that keeps nothing: for as long as there is no other."""
-
-    def put_account(self, _account: Account, /) -> int:
-        """Write nothing."""
-        return 0
-
-    def delete_account(self, _name: bytes, /) -> int:
-        """Delete nothing."""
-        return 0
-
-    def put_channel(self, _channel: RegisteredChannel, /) -> int:
-        """Write nothing."""
-        return 0
-
-    def delete_channel(self, _name: bytes, /) -> int:
-        """Delete nothing."""
-        return 0
-
-    def put_metadata(self, _metadata: Metadata, /) -> int:
-        """Write nothing."""
-        return 0
-
-    def delete_metadata(self, _subject: bytes, _key: bytes, /) -> int:
-        """Delete nothing."""
-        return 0
-
-    def put_secret(self, _name: str, _value: bytes, /) -> int:
-        """Write nothing."""
-        return 0
 
 
 class Hasher(Protocol):

@@ -44,11 +44,12 @@ from myproject_chat.whowas import Whowas
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from myproject_chat.accounts import Hasher, Keeper
+    from myproject_chat.accounts import Hasher
     from myproject_chat.bans import BanKeeper
     from myproject_chat.channel import Channel
     from myproject_chat.commands.registry import Command
     from myproject_chat.history import Reader
+    from myproject_chat.keeper import Keeper
     from myproject_chat.receiving import Receiving
     from myproject_chat.sending import Sending
     from myproject_chat.store.records import Loaded, NetworkBan
