@@ -110,10 +110,10 @@ class NetworkBan:
     """
     A ban of the whole server.
 
-    :ivar kind: ``kline`` for a mask ``user@host``, ``dline`` for an address or network.
+    :ivar kind: ``kline`` for a mask ``nick!user@host`` or ``a:account``, ``dline`` for an address or network.
     :ivar mask: whom.
     :ivar setter: who set it.
-    :ivar reason: why, for those whom it hits.
+    :ivar reason: why, for those whom it hits; what stands behind a ``|`` is for operators alone.
     :ivar created: when.
     :ivar expires: until when; None for ever.
     """
