@@ -254,6 +254,8 @@ def measure_all(
         if load in LOADS:
             for kind, by_server in measure(load, options, folder, cores).items():
                 kept[kind] = merge(kept[kind], {load: by_server})
+            # Each load once it is measured: whoever stops the run loses the one that runs alone.
+            options.results.write_text(json.dumps(kept) + "\n")
     if "start" in options.only:
         kept["start"] = starts(folder, cores[0])
     if "memory" in options.only:
