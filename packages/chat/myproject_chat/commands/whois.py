@@ -119,7 +119,8 @@ def _send_private(session: Session, target: User) -> None:
     nick = target.nick
     modes = b"is using modes +" + b"".join(sorted(target.modes))
     session.reply(RPL_WHOISMODES, nick, text=modes)
-    session.reply(RPL_WHOISACTUALLY, nick, target.address)
+    where = b"%b@%b" % (target.user_name, target.host)
+    session.reply(RPL_WHOISACTUALLY, nick, where, target.address)
     for client in target.receivers:
         if client.fingerprint is not None:
             text = b"has client certificate fingerprint " + client.fingerprint
