@@ -449,6 +449,7 @@ class DescriptorTests(WithReactor):
         descriptors: list[int] = []
         while len(got) < 40_002:
             data, some, _, _ = socket.recv_fds(peer, 65_536, 4)
+            self.assertTrue(data, recorder.lost)
             got += data
             descriptors += some
         for one in descriptors:
