@@ -204,7 +204,7 @@ class WhoisTests(SynchronousTestCase):
         self.assertEqual(public, al.type("WHOIS bo")[2:-2])
         private = [
             ":irc.example 379 bo bo :is using modes +Bo",
-            f":irc.example 338 bo bo {HOST} :is actually at",
+            f":irc.example 338 bo bo ~bo@{HOST} {HOST} :is actually at",
             f":irc.example 276 bo bo :has client certificate fingerprint {'ab' * 32}",
         ]
         self.assertEqual(private, bo.type("WHOIS bo")[-5:-2])
