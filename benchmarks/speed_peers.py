@@ -436,11 +436,11 @@ def versions() -> dict[str, str]:
     for name in ("twisted", "uvloop", "miniircd", "pyopenssl"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-    for name in ("inspircd", "ngircd", os.environ.get("MYPROJECT_ERGO", "ergo"), "cc"):
-        program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if program:
-            done = subprocess.run(
-                [program, "--version"], capture_output=True, text=True, check=False
-            )
-            found[Path(name).name] = (done.stdout + done.stderr).strip().partition("\n")[0][:60]
+    programs = {name: name for name in ("inspircd", "ngircd", "cc")}
+    programs["ergo"] = os.environ.get("MYPROJECT_ERGO", "ergo")
+    for name, program in programs.items():
+        path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if path:
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            found[name] = (done.stdout + done.stderr).strip().partition("\n")[0][:60]
     return found
