@@ -32,12 +32,14 @@ class Load:
     :param words: its arguments, but for the server and the times.
     :param family: the kind of servers that can bear it.
     :param text: what it is, for the page.
+    :param least: seconds that a turn needs to say anything.
     """
 
     program: str
     words: tuple[str, ...]
     family: str
     text: str
+    least: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,11 @@ LOADS: Final = {
         "chat_load", ("pairs", "0", "50", "1"), "chat", "50 pairs, private, one in flight"
     ),
     "cycles": Load(
-        "chat_load", ("cycles", "0", "0", "8"), "chat", "connect, register, quit; 8 at a time"
+        "chat_load",
+        ("cycles", "0", "0", "8"),
+        "chat",
+        "connect, register, quit; 8 at a time",
+        2.0,  # InspIRCd's come in lumps
     ),
 }
 
