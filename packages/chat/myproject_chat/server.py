@@ -391,7 +391,7 @@ class Server:
                 self.wheel.put(session, again)
 
     def _catch_up(self, now: float) -> None:
-        """Let those go on who sent faster than they may; a bug that one of them finds stops none of the others."""
+        """Let those go on who sent faster than they may; a bug in the way of one stops no other."""
         bugs: list[Exception] = []
         for session in self.lagging.due(now):
             try:

@@ -86,7 +86,7 @@ def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
         return
     if not session.may_join():
         session.reply(RPL_TRYAGAIN, b"JOIN", name)
-        return None
+        return
     refusal = _refusal(session, user, existing, key)
     longest = CHANNEL_LENGTH if existing else session.server.settings.limits.channel
     if not is_channel(name, longest):

@@ -36,7 +36,6 @@ __all__ = ["MODERATION"]
 MODERATION = Table()
 
 
-
 @MODERATION.registered(b"KICK", params=2)
 def kick(session: Session, user: User, message: Message) -> None:
     """Put users out of one channel, or each out of the channel in the same place of its list."""
@@ -99,7 +98,9 @@ def invite(session: Session, user: User, message: Message) -> None:
     if target.away is not None:
         session.reply(RPL_AWAY, target.nick, text=target.away)
     if invited_to.may_moderate(user):
-        session.server.network.invite(target, invited_to, session.server.settings.limits.invitations)
+        session.server.network.invite(
+            target, invited_to, session.server.settings.limits.invitations
+        )
     news = session.server.message(user, b"INVITE", (target.nick, invited_to.name))
     broadcast((target,), news)
     # Those who could invite people themselves may know who does.

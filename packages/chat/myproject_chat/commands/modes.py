@@ -211,7 +211,10 @@ def _mask(session: Session, user: User, channel: Channel, change: ModeChange) ->
         return None
     if not change.adding:
         mask = channel.remove_mask(change.letter, mask)
-    elif sum(len(channel.mask_list(letter)) for letter in _SHOWN) >= session.server.settings.limits.max_bans:
+    elif (
+        sum(len(channel.mask_list(letter)) for letter in _SHOWN)
+        >= session.server.settings.limits.max_bans
+    ):
         session.reply(ERR_BANLISTFULL, channel.name, mask.text)
         return None
     else:
