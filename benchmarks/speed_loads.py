@@ -105,7 +105,7 @@ LOADS: Final = {
         ("cycles", "0", "0", "8"),
         "chat",
         "connect, register, quit; 8 at a time",
-        2.0,  # InspIRCd's come in lumps
+        least=2.0,  # InspIRCd's come in lumps
     ),
 }
 
