@@ -124,7 +124,8 @@ class Corking(_Reactor):
         :param transport: the connection.
         :param why: the reason, as from ``doWrite``.
         """
-        self._disconnectSelectable(transport, why, False)
+        # The end of a turn is in nobody's log context, as an event is.
+        log.callWithLogger(transport, self._disconnectSelectable, transport, why, False)
 
     def timeout(self) -> float | None:
         """Do not wait for events while something is to be sent, nor when what was sent stopped the loop."""
