@@ -67,6 +67,9 @@ class Reader(Protocol):
     def put_marker(self, marker: Marker) -> int:
         """Write how far somebody has read; gives the ticket."""
 
+    def delete_marker(self, account: bytes, target: bytes) -> int:
+        """Delete how far somebody has read; gives the ticket."""
+
     def entries(self, target: bytes, query: Query, *, events: bool) -> Awaitable[Any]:
         """Read a part of a history."""
 
@@ -320,11 +323,30 @@ class History:
         if before is not None and before >= moment:
             return before
         if before is None and len(markers) >= MAX_MARKERS:
-            del markers[min(markers, key=markers.__getitem__)]
+            first = min(markers, key=markers.__getitem__)
+            del markers[first]
+            if self.store is not None and isinstance(reader, bytes):
+                self.store.delete_marker(reader, first)
         markers[key] = moment
         if self.store is not None and isinstance(reader, bytes):
             self.store.put_marker(Marker(reader, key, moment))
         return moment
+
+    def seen(self, user: User, client: bytes) -> int | None:
+        """
+        Note that a client of somebody who stays without one is here at this moment.
+
+        :param user: who.
+        :param client: what tells the user's clients apart.
+        :return: when it was seen before, in milliseconds since 1970; None if it never was.
+        """
+        if user.account is None or not self._server.accounts.stays(user.account):
+            return None
+        # No channel and no nick is called so.
+        target = b"@" + client
+        before = self.marker(user, target)
+        self.mark(user, target, int(self._server.wall() * 1000))
+        return before
 
     def forget(self, user: User) -> None:
         """Forget how far a guest has read, who is there no more."""

@@ -164,6 +164,7 @@ class Server:
         self.written = 0
         self.used: Counter[bytes] = Counter()
         self._messages = 0
+        self._run = b"%x" % int(self.started * 1000)
         self._batches = 0
         self._stamped: tuple[float, bytes] = (-1.0, b"")
         self._kept: list[Sending] = []
@@ -484,7 +485,17 @@ class Server:
     def new_message_id(self) -> bytes:
         """Give a name for a message that no other has, of this run or one before."""
         self._messages += 1
-        return b"%x-%x" % (int(self.started * 1000), self._messages)
+        return b"%b-%x" % (self._run, self._messages)
+
+    def is_named_after(self, msgid: bytes, named: int) -> bool:
+        """
+        Say whether a message had its name after so many others had had theirs.
+
+        :param msgid: the name, of this run or one before.
+        :param named: how many, as `messages` once said.
+        """
+        run, _, number = msgid.partition(b"-")
+        return run == self._run and int(number, 16) > named
 
     def depart(self, session: Session, user: User | None, reason: bytes) -> None:
         """
@@ -502,6 +513,7 @@ class Server:
             return
         self.registered -= 1
         user.receivers.remove(session)
+        self.history.seen(user, session.user_name or b"")
         if user.receivers:
             return
         if not self._shutting_down and self.accounts.stays(user.account):

@@ -18,6 +18,7 @@ from myproject_chat.sasl import mechanisms
 from myproject_chat.session import State
 
 if TYPE_CHECKING:
+    from myproject_chat.commands.registry import Outcome
     from myproject_chat.session import Session
     from myproject_chat.wire import Message
 
@@ -32,7 +33,7 @@ _ROOM = 350
 
 
 @CAPABILITY.always(b"CAP", params=1)
-def cap(session: Session, message: Message) -> None:
+def cap(session: Session, message: Message) -> Outcome:
     """Negotiate capabilities."""
     subcommand = message.params[0].upper()
     argument = message.params[1] if len(message.params) > 1 else b""
@@ -47,9 +48,10 @@ def cap(session: Session, message: Message) -> None:
         _request(session, argument)
     elif subcommand == b"END":
         session.negotiating = False
-        finish(session)
+        return finish(session)
     else:
         session.reply(ERR_INVALIDCAPCMD, message.params[0])
+    return None
 
 
 def _offer(session: Session, version: bytes) -> None:

@@ -23,6 +23,7 @@ from myproject_chat.commands.lookup import joined_channel, may_change, names
 from myproject_chat.commands.metadata import tell_of_joining
 from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
+from myproject_chat.commands.replay import replay_channel
 from myproject_chat.delivery import broadcast, pack
 from myproject_chat.modes import prefix_of
 from myproject_chat.names import CHANNEL_LENGTH, is_channel
@@ -75,38 +76,44 @@ async def join(session: Session, user: User, message: Message) -> None:
     keys = message.params[1].split(b",") if len(message.params) > 1 else []
     for index, name in enumerate(message.params[0].split(b",")):
         if name:
-            _join(session, user, name, keys[index] if index < len(keys) else b"")
+            named = session.server.messages
+            entered = _join(session, user, name, keys[index] if index < len(keys) else b"")
+            if entered is not None:
+                await replay_channel(session, user, entered, named)
             # The names of the next channel may be many, too.
             await session.drained()
 
 
-def _join(session: Session, user: User, name: bytes, key: bytes) -> None:
+def _join(session: Session, user: User, name: bytes, key: bytes) -> Channel | None:
+    """Enter a channel, or be told why not; gives where that led."""
     existing = session.server.network.channel(name)
     if existing is not None and existing in user.channels:
-        return
+        return None
     if not session.may_join():
         session.reply(RPL_TRYAGAIN, b"JOIN", name)
-        return
+        return None
     refusal = _refusal(session, user, existing, key)
     longest = CHANNEL_LENGTH if existing else session.server.settings.limits.channel
     if not is_channel(name, longest):
         refusal = ERR_NOSUCHCHANNEL
     if refusal is None:
-        enter(session.server, user, name)
-    elif existing is not None and existing.forward is not None and refusal in _FORWARDED:
-        _forward(session, user, existing, existing.forward, refusal)
-    else:
-        session.reply(refusal, name if existing is None else existing.name)
+        return enter(session.server, user, name)
+    if existing is not None and existing.forward is not None and refusal in _FORWARDED:
+        return _forward(session, user, existing, existing.forward, refusal)
+    session.reply(refusal, name if existing is None else existing.name)
+    return None
 
 
-def _forward(session: Session, user: User, channel: Channel, name: bytes, refusal: Numeric) -> None:
+def _forward(
+    session: Session, user: User, channel: Channel, name: bytes, refusal: Numeric
+) -> Channel | None:
     """Send somebody where mode f points, once: it does not matter where that one points."""
     other = session.server.network.channel(name)
     if other is None or other in user.channels or _refusal(session, user, other, b"") is not None:
         session.reply(refusal, channel.name)
-        return
+        return None
     session.reply(ERR_LINKCHANNEL, channel.name, other.name)
-    enter(session.server, user, name)
+    return enter(session.server, user, name)
 
 
 def enter(server: Server, user: User, name: bytes) -> Channel:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from myproject_chat.capability import BATCH, EVENT_PLAYBACK, EXTENDED_JOIN, MESSAGE_REDACTION
+from myproject_chat.capability import EVENT_PLAYBACK, EXTENDED_JOIN, MESSAGE_REDACTION
 from myproject_chat.commands.registry import Table
+from myproject_chat.commands.replay import begin_batch, end_batch, other_party
 from myproject_chat.delivery import broadcast
 from myproject_chat.history import revived
 from myproject_chat.names import fold
@@ -73,14 +74,14 @@ def _unreadable(session: Session, *context: bytes) -> None:
 
 
 async def _send(session: Session, target: bytes, entries: Sequence[Entry]) -> None:
-    reference = _begin(session, b"chathistory", target)
+    reference = begin_batch(session, b"chathistory", target)
     extended = bool(session.capabilities & EXTENDED_JOIN)
     for entry in entries:
         again = revived(entry, session.server.new_batch(), extended_join=extended)
         for line in again.lines_for(session.capabilities):
             session.queue(line if reference is None else part(line, reference))
         await session.drained()
-    _end(session, reference)
+    end_batch(session, reference)
 
 
 async def _targets(session: Session, user: User, query: Query) -> None:
@@ -96,40 +97,15 @@ async def _targets(session: Session, user: User, query: Query) -> None:
         except UnreadableError:
             _unreadable(session, query.subcommand.value)
             return
-    reference = _begin(session, b"draft/chathistory-targets")
+    reference = begin_batch(session, b"draft/chathistory-targets")
     for target, moment in found:
-        name = _shown(session, who, target)
+        name = other_party(session, who, target)
         # A guest's may have the name of an account that was made since: asked for, that one's would come.
         if session.server.history.of(user, name) != target:
             continue
         session.say(b"CHATHISTORY", b"TARGETS", name, stamp(moment), batch=reference)
         await session.drained()
-    _end(session, reference)
-
-
-def _shown(session: Session, who: bytes, target: bytes) -> bytes:
-    """Name a history as the one who asks knows it."""
-    if target[:1] == b"#":
-        channel = session.server.network.channel(target)
-        return target if channel is None else channel.name
-    one, _, two = target.partition(b" ")
-    other = two if one == who else one
-    account = session.server.accounts.get(other)
-    return other.removeprefix(b"~") if account is None else account.name
-
-
-def _begin(session: Session, kind: bytes, *params: bytes) -> bytes | None:
-    """Open a batch for those who know such; gives its name."""
-    if not session.capabilities & BATCH:
-        return None
-    reference = session.server.new_batch()
-    session.say(b"BATCH", b"+" + reference, kind, *params)
-    return reference
-
-
-def _end(session: Session, reference: bytes | None) -> None:
-    if reference is not None:
-        session.say(b"BATCH", b"-" + reference)
+    end_batch(session, reference)
 
 
 @HISTORY.registered(b"REDACT", params=2)

@@ -19,6 +19,7 @@ from myproject_chat.commands.information import send_isupport, send_lusers, send
 from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
+from myproject_chat.commands.replay import replay_missed
 from myproject_chat.delivery import broadcast
 from myproject_chat.expulsion import is_kept_out
 from myproject_chat.isupport import my_info
@@ -47,6 +48,7 @@ from myproject_chat.state import User
 from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
+    from myproject_chat.commands.registry import Outcome
     from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.wire import Message
@@ -70,7 +72,7 @@ def pass_(session: Session, message: Message) -> None:
 
 
 @REGISTRATION.always(b"NICK")
-def nick(session: Session, message: Message) -> None:
+def nick(session: Session, message: Message) -> Outcome:
     """Wish for a nick, or change it."""
     wanted = message.params[0] if message.params else b""
     user = session.user
@@ -83,13 +85,14 @@ def nick(session: Session, message: Message) -> None:
         session.reply(ERR_NICKNAMEINUSE, wanted)
     elif user is None:
         session.nick, session.refused = wanted, None
-        finish(session)
+        return finish(session)
     elif session.server.accounts.is_reserved(wanted, user.account):
         session.reply(ERR_NICKNAMEINUSE, wanted, text=_RESERVED)
     elif not session.may_rename():
         session.reply(ERR_NICKTOOFAST, wanted)
     else:
         rename(session.server, user, wanted)
+    return None
 
 
 def _is_taken(session: Session, wanted: bytes) -> bool:
@@ -139,7 +142,7 @@ def rename(server: Server, user: User, wanted: bytes) -> None:
 
 
 @REGISTRATION.always(b"USER", params=4)
-def user(session: Session, message: Message) -> None:
+def user(session: Session, message: Message) -> Outcome:
     """Say who one is."""
     name, _, _, real_name = message.params[:4]
     if session.state is State.REGISTERED:
@@ -151,46 +154,52 @@ def user(session: Session, message: Message) -> None:
     else:
         session.user_name = b"~" + name[: USER_LENGTH - 1]
         session.real_name = clip(real_name, session.server.settings.limits.real_name)
-        finish(session)
+        return finish(session)
+    return None
 
 
-def finish(session: Session) -> None:
+def finish(session: Session) -> Outcome:
     """
     Complete registration if nothing is missing.
 
     Somebody else may have taken the nick since it was wished for: then another one is.
+
+    :return: what is left to run if it has to wait.
     """
     if session.state is not State.UNREGISTERED or session.negotiating:
-        return
+        return None
     if session.nick is None or session.user_name is None or not _is_admitted(session):
-        return
-    holder = session.server.network.user(session.nick)
+        return None
+    server = session.server
+    holder = server.network.user(session.nick)
     if holder is not None and _shares(session, holder):
+        since, named = server.history.seen(holder, session.user_name), server.messages
         _join_in(session, holder)
-        return
-    reserved = session.server.accounts.is_reserved(session.nick, session.account)
+        return replay_missed(session, holder, since, named)
+    reserved = server.accounts.is_reserved(session.nick, session.account)
     if holder is not None or reserved:
         taken = session.refused = session.nick
         session.nick = None
         session.reply(ERR_NICKNAMEINUSE, taken, text=_RESERVED if holder is None else None)
-        return
+        return None
     user = User(
         session.nick,
         session.user_name,
         real_name=session.real_name,
         host=session.server.hosts.of_session(session),
         address=host_name(session.address),
-        since=int(session.server.wall()),
+        since=int(server.wall()),
     )
     user.account = session.account
     user.away = session.away
     user.metadata.update(session.metadata)
-    session.server.metadata.adopt(user)
-    session.server.arrive(user)
+    server.metadata.adopt(user)
+    server.arrive(user)
     for letter in session.server.settings.accounts.default_modes:
         session.server.network.set_mode(user, letter.encode(), on=True)
     session.attach(user)
     _welcome(session, user)
+    return None
 
 
 def _is_admitted(session: Session) -> bool:

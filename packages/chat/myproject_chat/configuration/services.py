@@ -177,10 +177,20 @@ class History(Table, frozen=True):
             0,
             10000,
             "messages",
-            "What an always-on user's client without CHATHISTORY is sent at most of each channel"
-            " when it comes back; Ergo has 256.",
+            "What an always-on user's client without CHATHISTORY is sent at most, of each channel"
+            " and conversation, of what it has missed when it comes back; Ergo has 256.",
         ),
     ] = 256
+    join_messages: Annotated[
+        int,
+        number(
+            0,
+            10000,
+            "messages",
+            "How many of the last messages of a channel a client without CHATHISTORY is sent when it"
+            " joins; Ergo has 0: not everybody wants to be told what others have read.",
+        ),
+    ] = 0
 
 
 class Channels(Table, frozen=True):

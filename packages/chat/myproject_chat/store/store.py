@@ -254,6 +254,11 @@ class Store:
         sql = "INSERT OR REPLACE INTO markers VALUES (?, ?, ?)"
         return self._write([(sql, (marker.account, marker.target, marker.time))])
 
+    def delete_marker(self, account: bytes, target: bytes) -> int:
+        """Delete how far a folded account has read a folded target; gives the ticket."""
+        sql = "DELETE FROM markers WHERE account = ? AND target = ?"
+        return self._write([(sql, (account, target))])
+
     def put_metadata(self, metadata: Metadata) -> int:
         """Write what is said of somebody; gives the ticket."""
         sql = "INSERT OR REPLACE INTO metadata VALUES (?, ?, ?)"
