@@ -11,7 +11,11 @@ from tests.interop.clients import PATIENCE, ClientCase, read
 class SocketTests(ClientCase):
     def setUp(self) -> None:
         super().setUp()
-        self.start_server("--port", "tcp:0:interface=127.0.0.1", "--sendq", "65536", tls=False)
+        config = self.folder / "chat.toml"
+        # These tests send faster than people type.
+        config.write_text('[myproject-chat.fakelag]\nexempt = ["127.0.0.0/8"]\n')
+        words = ("--config", str(config), "--port", "tcp:0:interface=127.0.0.1")
+        self.start_server(*words, "--sendq", "65536", tls=False)
 
     def connect(self, *, receive_buffer: int | None = None) -> socket.socket:
         person = socket.socket()
