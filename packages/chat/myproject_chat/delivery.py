@@ -16,35 +16,24 @@ https://ircv3.net/specs/extensions/multiline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myproject_chat.capability import ACCOUNT_TAG, BATCH, MESSAGE_TAGS, MULTILINE, SERVER_TIME
 from myproject_chat.multiline import BATCH_TYPE, CONCAT_TAG
-from myproject_chat.timestamps import stamp as milliseconds_stamp
+from myproject_chat.timestamps import stamp
 from myproject_chat.wire import serialise
 
 if TYPE_CHECKING:
     from myproject_chat.multiline import Line
     from myproject_chat.state import User
 
-__all__ = ["MATTERS", "Outgoing", "OutgoingMultiline", "broadcast", "pack", "stamp"]
+__all__ = ["MATTERS", "Outgoing", "OutgoingMultiline", "broadcast", "pack"]
 
 _TAGS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
 _BATCHES = BATCH | MULTILINE
 
 #: The capabilities that can change how a message is written.
 MATTERS = _TAGS | _BATCHES
-
-
-def stamp(moment: float) -> bytes:
-    """
-    Write a time as IRC does, ``2026-11-22T10:20:30.123Z``.
-
-    :param moment: seconds since 1970.
-    """
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return text[:23].encode("ascii") + b"Z"
 
 
 class Outgoing:
@@ -134,7 +123,7 @@ class Outgoing:
         """Give the tags; those of the lines behind the first have no name."""
         items = []
         if capabilities & SERVER_TIME:
-            items.append(b"time=" + milliseconds_stamp(self.milliseconds))
+            items.append(b"time=" + stamp(self.milliseconds))
         if capabilities & ACCOUNT_TAG and self.account is not None:
             items.append(b"account=" + self.account)
         if capabilities & MESSAGE_TAGS:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from myproject_chat.accounts import Accounts
 from myproject_chat.bans import Bans
 from myproject_chat.capability import AWAY_NOTIFY, offered, sts_news, written
-from myproject_chat.delivery import Outgoing, broadcast, stamp
+from myproject_chat.delivery import Outgoing, broadcast
 from myproject_chat.expulsion import expel, expel_all
 from myproject_chat.fakelag import Pace
 from myproject_chat.history import History
@@ -39,6 +39,7 @@ from myproject_chat.settings import Settings
 from myproject_chat.state import Network, User
 from myproject_chat.throttle import TOO_MANY, is_exempt, throttle_of
 from myproject_chat.timers import Wheel
+from myproject_chat.timestamps import stamp
 from myproject_chat.whowas import Whowas
 
 if TYPE_CHECKING:
@@ -469,7 +470,7 @@ class Server:
         """Give the time as IRC writes it."""
         moment = self.wall()
         if self._stamped[0] != moment:
-            self._stamped = (moment, stamp(moment))
+            self._stamped = (moment, stamp(int(moment * 1000)))
         return self._stamped[1]
 
     def new_batch(self) -> bytes:
