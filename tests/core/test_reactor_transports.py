@@ -266,6 +266,77 @@ class CorkTests(WithReactor):
         self.assertEqual([b"", b"x"], sorted(one.received for one in recorders))
 
 
+class SendNowTests(WithReactor):
+    """What is said at the end of a turn goes straight to the kernel."""
+
+    family = socket.AF_INET
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = Recorder()
+        self.peer = self.adopt(self.recorder)
+        self.watched = self.watch(self.recorder)
+        self.transport = self.recorder.transport
+
+    def test_it_is_sent_at_once(self) -> None:
+        self.transport.send_now(b"one")
+        self.assertEqual([3], self.watched.calls)
+        self.assertEqual(b"one", self.received(self.peer))
+        self.assertEqual([], self.reactor.getWriters())
+
+    def test_it_stays_behind_what_waits(self) -> None:
+        self.transport.write(b"one ")
+        self.transport.send_now(b"two")
+        self.assertEqual([], self.watched.calls)
+        self.turn()
+        self.assertEqual([7], self.watched.calls)
+        self.assertEqual(b"one two", self.received(self.peer))
+
+    def test_the_kernel_takes_part_of_it_or_nothing(self) -> None:
+        for takes in (1, BlockingIOError(errno.EAGAIN, "later")):
+            self.watched.takes = [takes, takes]
+            self.transport.send_now(b"one ")
+            self.transport.send_now(b"two")
+            self.turn(3)
+            self.assertEqual(b"one two", self.received(self.peer))
+        self.assertEqual([], self.reactor.getWriters())
+
+    def test_an_error_is_not_for_who_wrote(self) -> None:
+        self.watched.takes = [OSError(errno.ECONNRESET, "reset"), OSError(errno.EPIPE, "gone")]
+        self.transport.send_now(b"one")
+        self.assertIsNone(self.recorder.lost)
+        self.turn()
+        self.assertTrue(self.recorder.lost.check(ConnectionLost))
+
+    def test_one_that_is_closed_or_aborted_sends_nothing(self) -> None:
+        self.transport.loseWriteConnection()
+        self.turn()
+        self.transport.send_now(b"one")
+        self.transport.abortConnection()
+        self.transport.send_now(b"two")
+        self.turn(2)
+        self.transport.send_now(b"three")
+        self.assertEqual([], self.watched.calls)
+
+    def test_a_pull_producer_is_asked_once_what_was_said_is_gone(self) -> None:
+        asked: list[int] = []
+
+        class Pull:
+            def resumeProducing(self) -> None:
+                asked.append(1)
+
+            def stopProducing(self) -> None: ...
+
+        self.transport.registerProducer(Pull(), False)
+        self.turn()
+        before = len(asked)
+        self.transport.send_now(b"one")
+        self.assertEqual(before, len(asked))
+        self.turn()
+        self.assertEqual(before + 1, len(asked))
+        self.transport.unregisterProducer()
+
+
 class EndTests(WithReactor):
     """Closing, in its several ways."""
 
