@@ -59,11 +59,14 @@ class Transport(StringTransport):
         self.no_delay = False
         self.cut = False
         self.writes: list[bytes] = []
+        #: Called behind each write.
+        self.on_write: Callable[[], object] = lambda: None
         directlyProvides(self, ITCPTransport)
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         super().write(data)
+        self.on_write()
 
     def abortConnection(self) -> None:
         self.cut = True

@@ -56,13 +56,8 @@ class LongAnswerTests(SynchronousTestCase):
 
     def test_a_transport_that_fills_up_is_given_one_slice(self) -> None:
         self.crowd(1_000)
-        transport, write = self.al.transport, self.al.transport.write
-
-        def write_and_fill(data: bytes) -> None:
-            write(data)
-            self.stuff(self.al)
-
-        self.patch(transport, "write", write_and_fill)
+        transport = self.al.transport
+        transport.on_write = lambda: self.stuff(self.al)
         before = len(transport.writes)
         self.al.type("WHO #a")
         self.assertEqual(1, len(transport.writes) - before)

@@ -1,7 +1,8 @@
-"""What is said in a channel is handed out in one piece, and nobody can tell the difference."""
+"""What is said is handed out in one piece, by the shortest way, and nobody can tell the difference."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.channel import Channel
+from myproject_chat.configuration import Fakelag
 from myproject_chat.delivery import Outgoing, broadcast
 from myproject_chat.state import User
-from tests.chat.harness import Chat, Client
+from tests.chat.harness import UNHURRIED, Chat, Client
 
 _CAPABILITIES = [
     "",
@@ -31,6 +33,22 @@ _LINES = [
     "PRIVMSG @#a :five",
     "PRIVMSG #a,#b,nick1 :six",
     "PRIVMSG nick0 :seven",
+    "PRIVMSG nick0 :eight",
+    "PRIVMSG nick0 :" + "x" * 480,
+    "PRIVMSG nick0 :\x01VERSION\x01",
+    "PRIVMSG nick0 :",
+    "PRIVMSG #a :two words",
+    "PRIVMSG #a :\udcff",
+    "NOTICE nick1 :nine",
+    "NOTICE nick1 :\xe4",
+    "privmsg nick1 :ten",
+    "AWAY :gone",
+    "AWAY",
+    "MODE nick1 +R",
+    "MODE nick0 +B",
+    "MODE #a +C",
+    "MODE #a +m",
+    "MODE #a +b nick3!*@*",
     "PING p",
     "JOIN #a",
     "PART #a",
@@ -47,16 +65,29 @@ _LINES = [
     "QUIT",
 ]
 # Who says what, or what happens; the turn ends now and then.
-_STEPS: list[Any] = [(client, line) for client in range(4) for line in _LINES]
-_STEPS += ["turn", "turn", "turn", "turn", "lose", "choke", "unchoke"]
+_STEPS = st.one_of(
+    st.tuples(st.integers(0, 3), st.lists(st.sampled_from(_LINES), min_size=1, max_size=2)),
+    # Some of them in a row.
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from([line for line in _LINES if "nick" in line or " #a :" in line]).map(
+            lambda line: [line, line + "!", line]
+        ),
+    ),
+    st.sampled_from(["turn", "turn", "turn", "turn", "lose", "choke", "unchoke", "wait"]),
+)
 
 
 class _Two:
-    """Two servers that the same things happen to; one of them sends each message as it is said."""
+    """Two servers that the same things happen to; one of them handles each line by itself, at once."""
 
-    def __init__(self, capabilities: list[str]) -> None:
-        self.chats = [Chat(), Chat()]
-        self.chats[1].server.tell = _at_once  # type: ignore[method-assign]
+    def __init__(self, capabilities: list[str], **choices: Any) -> None:
+        self.chats = [Chat(**choices), Chat(**choices)]
+        simple = self.chats[1].server
+        simple.tell = _at_once  # type: ignore[method-assign]
+        simple.commands = {
+            name: command._replace(route=None) for name, command in simple.commands.items()
+        }
         self.clients: list[list[Client]] = []
         self.gone: set[int] = set()
         for chat in self.chats:
@@ -72,6 +103,9 @@ class _Two:
         for chat, clients in zip(self.chats, self.clients, strict=True):
             if step == "turn":
                 chat.turn()
+            elif step == "wait":
+                chat.turn()
+                chat.wait(1)
             elif step == "lose" and 2 not in self.gone:
                 clients[2].protocol.connectionLost(Failure(ConnectionDone()))
             elif step == "choke":
@@ -79,7 +113,8 @@ class _Two:
             elif step == "unchoke":
                 clients[1].protocol.resumeProducing()
             elif not isinstance(step, str) and step[0] not in self.gone:
-                clients[step[0]].feed(f"{step[1]}\r\n".encode())
+                lines = "".join(f"{line}\r\n" for line in step[1])
+                clients[step[0]].feed(lines.encode(errors="surrogateescape"))
         if step == "lose":
             self.gone.add(2)
 
@@ -88,7 +123,20 @@ class _Two:
         for chat, clients in zip(self.chats, self.clients, strict=True):
             clients[1].protocol.resumeProducing()
             chat.turn()
-        return [[client.transport.value() for client in clients] for clients in self.clients]
+            chat.wait(60)
+        return [_renumbered(clients) for clients in self.clients]
+
+
+def _renumbered(clients: list[Client]) -> list[bytes]:
+    """What each was told, its messages numbered anew: one that nobody hears the name of needs none."""
+    told = [client.transport.value() for client in clients]
+    numbers = {int(name, 16) for one in told for name in re.findall(rb"msgid=\w+-(\w+)", one)}
+    ranks = {number: rank for rank, number in enumerate(sorted(numbers))}
+
+    def anew(found: re.Match[bytes]) -> bytes:
+        return b"msgid=%d" % ranks[int(found[1], 16)]
+
+    return [re.sub(rb"msgid=\w+-(\w+)", anew, one) for one in told]
 
 
 def _at_once(channel: Channel, message: Outgoing, speaker: User, needs: int = 0) -> None:
@@ -99,13 +147,16 @@ class RoundTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.chat = Chat()
 
-    @settings(max_examples=150)
+    @settings(max_examples=200)
     @given(
         st.lists(st.sampled_from(_CAPABILITIES), min_size=4, max_size=4),
-        st.lists(st.sampled_from(_STEPS), max_size=30),
+        st.lists(_STEPS, max_size=30),
+        st.sampled_from([UNHURRIED, Fakelag(burst=3)]),
     )
-    def test_nobody_can_tell_the_difference(self, capabilities: list[str], steps: Any) -> None:
-        two = _Two(capabilities)
+    def test_nobody_can_tell_the_difference(
+        self, capabilities: list[str], steps: Any, fakelag: Fakelag
+    ) -> None:
+        two = _Two(capabilities, fakelag=fakelag)
         for step in steps:
             two.do(step)
         one, other = two.told()
@@ -126,6 +177,19 @@ class RoundTests(SynchronousTestCase):
         # The same bytes, put together once.
         self.assertIs(listeners[0][0], listeners[1][0])
         self.assertEqual(4, b"".join(clients[0].transport.writes).count(b"PRIVMSG"))
+
+    def test_who_is_away_is_told_of_and_each_time(self) -> None:
+        al, bo = self.chat.join("al"), self.chat.join("bo")
+        bo.type("AWAY :out")
+        self.assertEqual(["301", "301"], al.codes("PRIVMSG bo :x", "PRIVMSG bo :x"))
+        self.assertEqual([], al.codes("NOTICE bo :x"))
+        self.assertEqual(2, " ".join(bo.read()).count("PRIVMSG"))
+
+    def test_a_line_outside_an_open_batch(self) -> None:
+        al = self.chat.join("al", caps="batch draft/multiline message-tags")
+        bo = self.chat.join("bo")
+        al.type("BATCH +m draft/multiline bo", "PRIVMSG bo :outside", "@batch=m PRIVMSG bo :inside")
+        self.assertEqual([":al!~al@192.168.1.1 PRIVMSG bo :outside"], bo.read())
 
     def test_more_than_the_sendq(self) -> None:
         """A turn with more than a client may have waiting ends that client, as it did before."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -101,8 +104,11 @@ class PersonTests(SynchronousTestCase):
 class _NoLink:
     """Goes nowhere."""
 
-    def send(self, lines: list[bytes]) -> None:
-        assert b"irssi, WeeChat" in lines[0]
+    def sender(self) -> Callable[[bytes], object]:
+        return self.send
+
+    def send(self, lines: bytes) -> None:
+        assert b"irssi, WeeChat" in lines
 
     def close(self) -> None: ...
 
@@ -300,7 +306,7 @@ class OrderTests(SynchronousTestCase):
         al, bo = chat.join("al", caps="echo-message"), chat.join("bo")
         order: list[Client] = []
         for client in (al, bo):
-            self.patch(client.transport, "write", lambda _data, who=client: order.append(who))
+            client.transport.on_write = partial(order.append, client)
         al.feed(b"PING 1\r\nPRIVMSG bo :x\r\nPING 2\r\n")
         chat.turn()
         self.assertEqual([bo, al], order)

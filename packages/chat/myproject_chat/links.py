@@ -29,8 +29,8 @@ class State(Enum):
 class Link(Protocol):
     """What carries a session's bytes."""
 
-    def send(self, lines: list[bytes]) -> None:
-        """Send lines, each with its CR LF; never blocks."""
+    def sender(self) -> Callable[[bytes], object]:
+        """Give what sends lines, each with its CR LF: called at the end of a turn, once; never blocks."""
 
     def close(self) -> None:
         """Close once everything has been sent; called once."""

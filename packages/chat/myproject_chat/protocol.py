@@ -35,6 +35,7 @@ from myproject.interfaces import (
     IHasServices,
     IReloadable,
 )
+from myproject.reactor.transports import Corked
 from myproject_chat.commands import COMMANDS
 from myproject_chat.commands.network_operators import dismiss
 from myproject_chat.expulsion import last_words
@@ -123,9 +124,10 @@ class ChatProtocol(Protocol):
 
     # session.Link
 
-    def send(self, lines: list[bytes]) -> None:
-        """Write lines in one piece."""
-        self.transport.write(b"".join(lines))
+    def sender(self) -> Callable[[bytes], object]:
+        """Give what writes lines in one piece, at the end of a turn."""
+        transport = self.transport
+        return transport.send_now if isinstance(transport, Corked) else transport.write
 
     def close(self) -> None:
         """Close once the transport has sent what it has."""

@@ -48,6 +48,9 @@ _LABELS = BATCH | LABELED_RESPONSE
 # behind the end of a refused one is read as well.
 _IN_BATCH = 0.1
 
+# What plain words do not begin with: nothing, for there are none, and CTCP's delimiter.
+_NOT_PLAIN = frozenset((b"", b"\x01"))
+
 #: A command that has begun.
 _Running: TypeAlias = Coroutine[Awaited, None, None]
 
@@ -175,7 +178,7 @@ class Receiving(Sending):
             if line is None:
                 if self._lag is None or not self._has_to_wait(self._lag, line, 1.0):
                     self.reply(ERR_INPUTTOOLONG)
-            else:
+            elif not self._talk(line):
                 self._handle(line)
         if self._paused is not self._waiting and not self._gone:
             self._paused = self._waiting
@@ -183,6 +186,47 @@ class Receiving(Sending):
                 self._link.pause()
             else:
                 self._link.resume()
+
+    def _talk(self, line: bytes) -> bool:
+        """
+        Take a line that says something plainly, and with it those behind it that say more to the same target.
+
+        What people do most is done in few steps: nothing can change between two lines that come together,
+        so who may hear it is found once, and a receiver's queue is given all of it in one piece.
+
+        :return: whether that was all there is to do for the line.
+        """
+        user = self.user
+        if user is None:
+            return False
+        head, _, text = line.partition(b" :")
+        verb, _, target = head.partition(b" ")
+        command = self.server.commands.get(verb)
+        if command is None or command.route is None or not _is_plain(text):
+            return False
+        route = command.route(self, user, verb, target)
+        if route is None:
+            return False
+        lag = self._lag
+        if lag is not None and self._has_to_wait(lag, line, cost_of(verb)):
+            return True
+        texts = [text]
+        inbox = self._inbox
+        start = line[: -len(text)]
+        while inbox:
+            following = inbox[0]
+            if following is None or not following.startswith(start):
+                break
+            text = following[len(start) :]
+            if not _is_plain(text):
+                break
+            inbox.popleft()
+            if lag is not None and self._has_to_wait(lag, following, cost_of(verb)):
+                break
+            texts.append(text)
+        self.server.used[verb] += len(texts)
+        route(texts)
+        return True
 
     def _handle(self, line: bytes) -> None:
         message = parse(line)
@@ -318,6 +362,11 @@ class Receiving(Sending):
             if not self._pending:
                 self.server.touch(self)
             self._pending.append(line)
+
+
+def _is_plain(text: bytes) -> bool:
+    """Say whether something is said to a person: words, not what a program says to a program (CTCP)."""
+    return text[:1] not in _NOT_PLAIN and (text.isascii() or _is_utf8(text))
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -85,6 +85,7 @@ class Sending(ABC):
         "_pending",
         "_queued",
         "_room",
+        "_send",
         "capabilities",
         "choked",
         "nick",
@@ -103,6 +104,7 @@ class Sending(ABC):
         self.choked = False
         self.turn = -1
         self._link = link
+        self._send = link.sender()
         self._heard = server.now()
         self._held = 0
         self._pending: list[bytes] = []
@@ -170,7 +172,7 @@ class Sending(ABC):
         elif len(lines) > self._room:
             self._overflow()
         else:
-            self._link.send([lines])
+            self._send(lines)
 
     @abstractmethod
     def _overflow(self) -> None:
@@ -274,7 +276,7 @@ class Sending(ABC):
         if self._pending:
             pending, self._pending = self._pending, []
             self._queued = 0
-            self._link.send(pending)
+            self._send(pending[0] if len(pending) == 1 else b"".join(pending))
         if self._go_on_with is not None and not self.choked:
             self.server.resume(self)
         if self.state is State.CLOSED and not self._closing:

@@ -9,7 +9,7 @@ limits are those of TCP.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
@@ -191,9 +191,10 @@ class WebSocketProtocol(ChatProtocol):
             self._reply()
             super().close()
 
-    def send(self, lines: list[bytes]) -> None:
-        """Write lines, a frame each, in one piece."""
-        self.transport.write(self._conversation.send(lines))
+    def sender(self) -> Callable[[bytes], object]:
+        """Give what writes lines, a frame each, in one piece."""
+        write = super().sender()
+        return lambda lines: write(self._conversation.send([lines]))
 
     def close(self) -> None:
         """

@@ -15,13 +15,14 @@ https://ircv3.net/specs/extensions/message-tags, .../message-ids, https://ircv3.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from myproject_chat.capability import ECHO_MESSAGE, LABELED_RESPONSE, MESSAGE_TAGS
 from myproject_chat.channel import Channel, Speech
 from myproject_chat.commands.lookup import is_operator, names
-from myproject_chat.commands.registry import Outcome, Table
-from myproject_chat.delivery import OutgoingMultiline, broadcast
+from myproject_chat.commands.registry import Outcome, Route, Table
+from myproject_chat.delivery import MATTERS, OutgoingMultiline, broadcast
 from myproject_chat.modes import HALF_OPERATOR, LEVELS_OF_SIGNS
 from myproject_chat.names import fold
 from myproject_chat.numerics import (
@@ -37,7 +38,7 @@ from myproject_chat.numerics import (
     Numeric,
 )
 from myproject_chat.services import SERVICES
-from myproject_chat.wire import format_tags
+from myproject_chat.wire import MAX_BODY, format_tags
 
 if TYPE_CHECKING:
     from myproject_chat.delivery import Outgoing
@@ -138,6 +139,61 @@ def send_lines(session: Session, user: User, message: Multiline, tags: bytes) ->
     user.spoke = int(session.server.wall())
     said = _Said(message.command, message.text(), tags, message.lines)
     _to(session, user, message.target, said)
+
+
+@MESSAGES.routed(b"PRIVMSG", b"NOTICE")
+def route(session: Session, user: User, verb: bytes, target: bytes) -> Route | None:
+    """Find the way for plain words; there is none where anybody has to be told anything but these."""
+    history = session.server.history
+    network = session.server.network
+    found: Channel | User
+    if target[:1] == b"#":
+        channel = network.channels.get(fold(target))
+        if channel is None or channel.speech(user) is not Speech.HEARD:
+            return None
+        found, kept = channel, history.channel(channel)
+    else:
+        receiver = network.users.get(fold(target))
+        if receiver is None or receiver.away is not None:
+            return None
+        if b"R" in receiver.modes:
+            return None
+        found, kept = receiver, history.between(user, receiver)
+    if kept is not None and history.troubled:
+        return None
+    return partial(_say, session, user, _Way(verb, found, kept))
+
+
+class _Way(NamedTuple):
+    """By which verb, to whom, and under which name it is kept, if it is."""
+
+    verb: bytes
+    to: Channel | User
+    kept: bytes | None
+
+
+def _say(session: Session, user: User, way: _Way, texts: Sequence[bytes]) -> None:
+    """Say plain words, one after the other, to a channel or a user who wants to hear them."""
+    verb, to, kept = way
+    user.spoke = int(session.server.wall())
+    if isinstance(to, Channel):
+        for text in texts:
+            _deliver(session, user, to.name, _Said(verb, text, b""), to, kept=kept)
+        return
+    user.accept(to, session.server.network)
+    start = b":%b %b %b :" % (user.source, verb, to.nick)
+    bare = kept is None and user.receivers == [session] and not session.capabilities & ECHO_MESSAGE
+    if bare and len(start) + max(map(len, texts)) <= MAX_BODY:
+        for client in to.receivers:
+            if client.capabilities & MATTERS:
+                break
+        else:
+            lines = start + (b"\r\n" + start).join(texts) + b"\r\n"
+            for client in to.receivers:
+                client.queue(lines)
+            return
+    for text in texts:
+        _deliver(session, user, to.nick, _Said(verb, text, b""), (to,), kept=kept)
 
 
 def _to(session: Session, user: User, target: bytes, said: _Said) -> None:

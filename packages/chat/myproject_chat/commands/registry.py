@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from myproject_chat.session import Awaited, Session
     from myproject_chat.state import User
 
-__all__ = ["Command", "Outcome", "Table"]
+__all__ = ["Command", "Outcome", "Route", "Table"]
 
 #: What a command's function gives back: nothing, or, for an ``async def``, what is left to run.
 Outcome: TypeAlias = "Coroutine[Awaited, None, None] | None"
+
+#: Says several things, one after the other, to whom it was found for.
+Route: TypeAlias = "Callable[[Sequence[bytes]], None]"
 
 
 class Command(NamedTuple):
@@ -26,6 +29,8 @@ class Command(NamedTuple):
     :ivar registered: whether it needs registration; without, the client gets 451.
     :ivar run: does it.
     :ivar help: what it does, for HELP.
+    :ivar route: given a session, its user, the command and a target, finds the way by which plain words go
+        there; None if there is anything to be asked, refused or answered. It changes nothing.
     """
 
     params: int
@@ -33,6 +38,7 @@ class Command(NamedTuple):
     # Any, for a Session: who calls it is what that is made of, and a cast would cost as much as a call.
     run: Callable[[Any, Message], Outcome]
     help: str = ""
+    route: Callable[[Any, Any, bytes, bytes], Route | None] | None = None
 
 
 class Table(dict[bytes, Command]):
@@ -82,6 +88,27 @@ class Table(dict[bytes, Command]):
                 return function(session, cast("User", session.user), message)
 
             self[name] = Command(params, True, run, getdoc(function) or "")
+            return function
+
+        return register
+
+    def routed(
+        self, *names: bytes
+    ) -> Callable[
+        [Callable[[Session, User, bytes, bytes], Route | None]],
+        Callable[[Session, User, bytes, bytes], Route | None],
+    ]:
+        """
+        Register a function that finds the way for plain words, see `Command.route`.
+
+        :param names: the commands, which have been registered.
+        """
+
+        def register(
+            function: Callable[[Session, User, bytes, bytes], Route | None],
+        ) -> Callable[[Session, User, bytes, bytes], Route | None]:
+            for name in names:
+                self[name] = self[name]._replace(route=function)
             return function
 
         return register
