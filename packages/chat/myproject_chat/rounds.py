@@ -102,13 +102,17 @@ class Round:
         :param at_once: whether the turn ends, and nothing else can come for who has nothing waiting.
         """
         told = self._told
-        pieces = self._pieces
+        # By capabilities: what those are given who have been told nothing, nearly all.
+        whole: dict[int, bytes] = {}
         for user in self.channel.members:
             for client in user.receivers:
-                key = (told.get(client, 0), client.capabilities & MATTERS)
-                piece = pieces.get(key)
-                if piece is None:
-                    piece = self._piece(*key)
+                capabilities = client.capabilities & MATTERS
+                if client in told:
+                    piece = self._piece(told[client], capabilities)
+                elif capabilities in whole:
+                    piece = whole[capabilities]
+                else:
+                    piece = whole[capabilities] = self._piece(0, capabilities)
                 if not piece:
                     continue
                 if at_once:

@@ -162,13 +162,13 @@ class Sending(ABC):
 
     def give(self, lines: bytes) -> None:
         """
-        Send lines at once if nothing is in the way, at the end of a turn; else as `queue_aside`.
+        Send lines at once if nothing waits in front of them, at the end of a turn; else as `queue`.
 
         :param lines: the lines, in one piece.
         """
-        held = self._held > self.server.written
-        if self._pending or self.choked or held or self._aside is not None or self._gone:
-            self.queue_aside(lines)
+        # No answer is collected then; and what is held waits in front.
+        if self._pending or self.choked:
+            self.queue(lines)
         elif len(lines) > self._room:
             self._overflow()
         else:

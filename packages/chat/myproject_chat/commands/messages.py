@@ -161,19 +161,20 @@ def route(session: Session, user: User, verb: bytes, target: bytes) -> Route | N
         found, kept = receiver, history.between(user, receiver)
     if kept is not None and history.troubled:
         return None
-    return partial(_say, session, user, _Way(verb, found, kept))
+    return partial(_say, session, user, (verb, found, kept))
 
 
-class _Way(NamedTuple):
-    """By which verb, to whom, and under which name it is kept, if it is."""
+def _say(
+    session: Session,
+    user: User,
+    way: tuple[bytes, Channel | User, bytes | None],
+    texts: Sequence[bytes],
+) -> None:
+    """
+    Say plain words, one after the other, to who wants to hear them.
 
-    verb: bytes
-    to: Channel | User
-    kept: bytes | None
-
-
-def _say(session: Session, user: User, way: _Way, texts: Sequence[bytes]) -> None:
-    """Say plain words, one after the other, to a channel or a user who wants to hear them."""
+    :param way: the verb, to whom, and under which name it is kept, if it is.
+    """
     verb, to, kept = way
     user.spoke = int(session.server.wall())
     if isinstance(to, Channel):
