@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import error, protocol
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python import log
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject.reactor.asyncioreactor import CorkedAsyncioReactor
 from myproject.reactor.epollreactor import CorkedEPollReactor
+from myproject.reactor.logcontext import Current, LogContext
 from myproject.reactor.pollreactor import CorkedPollReactor
 from myproject.reactor.selectreactor import CorkedSelectReactor
 from myproject.reactor.turns import REST, Corking
@@ -301,6 +303,26 @@ class SendNowTests(WithReactor):
             self.assertEqual(b"one two", self.received(self.peer))
         self.assertEqual([], self.reactor.getWriters())
 
+    def test_it_stays_behind_what_was_written_and_not_asked_for(self) -> None:
+        self.transport.write(b"one ")
+        self.transport.stopWriting()
+        self.transport.send_now(b"two")
+        self.turn()
+        self.assertEqual(b"one two", self.received(self.peer))
+
+    def test_what_was_answered_stays_behind_what_the_kernel_has_not_taken(self) -> None:
+        """Whoever had the kernel asked whether it takes more."""
+        self.recorder.answer = lambda transport, _: transport.write(b"three")
+        self.watched.takes = [1, *[BlockingIOError(errno.EAGAIN, "later")] * 3]
+        self.transport.write(b"one ")
+        self.reactor.addWriter(self.transport)
+        self.reactor.doIteration(0)
+        self.assertTrue(self.watched.calls)
+        self.peer.send(b"x")
+        self.reactor.doIteration(1)
+        self.turn(3)
+        self.assertEqual(b"one three", self.received(self.peer))
+
     def test_an_error_is_not_for_who_wrote(self) -> None:
         self.watched.takes = [OSError(errno.ECONNRESET, "reset"), OSError(errno.EPIPE, "gone")]
         self.transport.send_now(b"one")
@@ -335,6 +357,65 @@ class SendNowTests(WithReactor):
         self.turn()
         self.assertEqual(before + 1, len(asked))
         self.transport.unregisterProducer()
+
+
+class BoundTests(WithReactor):
+    """No more waits than may, whichever way it was written."""
+
+    family = socket.AF_INET
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.overflown: list[Any] = []
+        self.recorder = Recorder()
+        self.peer = self.adopt(self.recorder)
+        self.watched = self.watch(self.recorder)
+        self.transport = self.recorder.transport
+        kind = type("Bounded", (type(self.transport),), {"max_buffered": 100})
+        kind.overflown = self.overflown.append  # type: ignore[attr-defined]
+        self.transport.__class__ = kind
+
+    def check(self) -> None:
+        self.assertEqual([self.transport], self.overflown)
+        self.assertLessEqual(self.transport._tempDataLen + len(self.transport.dataBuffer), 100)
+        self.turn(2)
+        self.assertTrue(self.recorder.lost.check(ConnectionAborted))
+
+    def test_by_itself(self) -> None:
+        self.transport.write(b"x" * 60)
+        self.transport.write(b"x" * 60)
+        self.transport.write(b"x" * 60)
+        self.check()
+
+    def test_in_a_sequence(self) -> None:
+        self.transport.writeSequence([b"x" * 60] * 2)
+        self.check()
+
+    def test_beneath_tls(self) -> None:
+        for _ in range(2):
+            FileDescriptor.write(self.transport, b"x" * 60)
+        self.check()
+
+    def test_behind_what_the_kernel_has_not_taken(self) -> None:
+        self.watched.takes = [1, *([BlockingIOError(errno.EAGAIN, "later")] * 9)]
+        self.transport.write(b"x" * 60)
+        self.reactor.iterate(0)
+        self.assertEqual([60], self.watched.calls)
+        self.transport.write(b"x" * 30)
+        self.assertEqual([], self.overflown)
+        self.transport.write(b"x" * 30)
+        self.check()
+
+    def test_in_answer(self) -> None:
+        def answer(transport: Any, _: bytes) -> None:
+            for _number in range(5):
+                transport.write(b"x" * 60)
+
+        self.recorder.answer = answer
+        self.peer.send(b"x")
+        self.reactor.doIteration(1)
+        self.assertEqual([], self.watched.calls)
+        self.check()
 
 
 class EndTests(WithReactor):
@@ -548,8 +629,9 @@ class LogTests(WithReactor):
         self.assertEqual("-", systems["begun"])
 
     def test_one_whose_prefix_cannot_be_had_is_logged_all_the_same(self) -> None:
-        shown = self.reactor._log_context
-        shown.current = object()
+        current = Current()
+        shown = LogContext(current)
+        current.descriptor = object()
         self.assertEqual("(buggy logPrefix method)", shown["system"])
         self.assertIsNone(shown.get("no such thing"))
 

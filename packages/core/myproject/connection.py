@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from myproject.handover import abort
-from myproject.metering import Metered
+from myproject.metering import Meter
 
 if TYPE_CHECKING:
     from myproject.limits import Host
@@ -28,10 +28,10 @@ class Connection:
         self.transport = transport
         self.host = host
         below = transport
-        while below is not None and not isinstance(below, Metered):
+        while below is not None and not isinstance(below, Meter):
             below = getattr(below, "transport", None)
         #: The transport that counts bytes; None on an endpoint that is not a port of Twisted's own.
-        self.socket: Metered | None = below
+        self.socket: Meter | None = below
         #: How many bytes the last look saw, and since when it is that many.
         self.seen = 0
         self.moved = now

@@ -18,13 +18,25 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 from myproject.handover import abort
 
-__all__ = ["Metered", "MeteredTCP", "metered"]
+__all__ = ["Meter", "Metered", "MeteredTCP", "metered"]
 
 #: What a socket says when it takes nothing at the moment.
 _LATER: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
 
-class Metered:
+class Meter:
+    """
+    A transport that counts.
+
+    :ivar received: the bytes that have come.
+    :ivar sent: the bytes that the kernel has taken.
+    """
+
+    received: int
+    sent: int
+
+
+class Metered(Meter):
     """
     Mixed into the class of a port's transports: counts bytes where they pass anyway.
 
@@ -109,17 +121,18 @@ def metered(kind: type, max_buffered: int, overflown: Callable[[Any], None]) -> 
     :param max_buffered: bytes that may wait for one peer; the subclass has it as an attribute, to be changed.
     :param overflown: told of a transport for which more would wait, before it is aborted.
     """
-    meter = MeteredTCP if _sends_as_tcp(kind) else Metered
     return type(
-        kind.__name__, (meter, kind), {"max_buffered": max_buffered, "overflown": overflown}
+        kind.__name__, (_meter(kind), kind), {"max_buffered": max_buffered, "overflown": overflown}
     )
 
 
-def _sends_as_tcp(kind: type) -> bool:
+def _meter(kind: type) -> type[Meter]:
     # Loaded by now if there is a port of it; and loading it does not install a reactor.
     from twisted.internet import tcp
 
-    from myproject.reactor.transports import TCPServer
+    from myproject.reactor.transports import Corked
 
-    ways = (tcp.Connection.writeSomeData, TCPServer.writeSomeData)
-    return getattr(kind, "writeSomeData", None) in ways
+    if issubclass(kind, Corked):
+        return Meter
+    sends_as_tcp = getattr(kind, "writeSomeData", None) is tcp.Connection.writeSomeData
+    return MeteredTCP if sends_as_tcp else Metered

@@ -14,6 +14,7 @@ TLS reads its last bytes before it closes.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -31,12 +32,14 @@ class EchoProtocol(Protocol):
     transport: Any
 
     _registered = False
+    _write: Callable[[bytes], object]
 
     def connectionMade(self) -> None:
         """Let the transport's write buffer hold its reading back, and have the echo leave at once."""
         # A streaming producer reads on until it is told to pause.
         self.transport.registerProducer(self, True)
         self._registered = True
+        self._write = self.transport.write
         # Sockets have the method, and heed it where they can; a pipe has none.
         with contextlib.suppress(AttributeError):
             self.transport.setTcpNoDelay(True)
@@ -47,7 +50,7 @@ class EchoProtocol(Protocol):
 
         :param data: what came.
         """
-        self.transport.write(data)
+        self._write(data)
 
     def pauseProducing(self) -> None:
         """Stop reading: the write buffer is full."""

@@ -32,6 +32,7 @@ _BENEATH: Final = {
     "twisted.internet.abstract.FileDescriptor": (
         *("SEND_LIMIT", "dataBuffer", "offset", "_writeDisconnecting", "_writeDisconnected"),
         *("_maybePauseProducer", "_postLoseConnection", "_closeWriteConnection"),
+        *("bufferSize", "producerPaused", "streamingProducer", "disconnecting"),
     ),
     "twisted.internet.tcp.Connection": ("TLS", "_aborting", "_dataReceived", "writeSomeData"),
     "twisted.internet.tcp.Client": ("_connectDone",),

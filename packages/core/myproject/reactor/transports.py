@@ -1,17 +1,24 @@
 """
 Corked transports: a write waits until the reactor, not the kernel, says that it is time.
 
-A transport is in one of four states, of which three are flags:
+A transport is in one of these states, most of which are flags:
 
 ============  ======================================  ==================================================
 state         it comes from                           what a write does
 ============  ======================================  ==================================================
 idle          everything has been sent                queues the transport with the reactor
 reading       its own ``doRead`` runs                 marks it as queued; ``doRead`` sends when it ends
+... plainly   the same, and bytes are all there is:   keeps the bytes; ``doRead`` sends them when it ends
+              no TLS, no pull producer, nothing that
+              waits
 queued        something was written, or it is to      nothing more: the bytes join the others
               close
 awaiting      the kernel took less than all           nothing more: the kernel will say when
 ============  ======================================  ==================================================
+
+How a transport reads is judged when something changes that, not at each read (``_judge``). Its attributes are
+those of an ordinary instance and not slots: CPython 3.13 finds the former faster in a class whose bases have
+a dict (a read and its answer, without the kernel: 350 and 550 ns).
 
 Whatever Twisted's transports do through a writability event (send, resume a producer, close once all is
 sent, close one half) goes through ``startWriting``, so that is where it is turned aside.
@@ -32,7 +39,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import error, tcp, unix
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 __all__ = ["Corked", "TCPClient", "TCPServer", "UNIXClient", "UNIXServer"]
 
@@ -42,6 +49,11 @@ _LARGE: Final = 32 * 1024
 #: What a socket says when it takes nothing at the moment.
 _LATER: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
+# How bytes that are written while a connection is read are taken: as any others, or merely kept until the
+# read ends, as there is nothing else to be thought of.
+_AS_ASKED: Final = 1
+_PLAINLY: Final = 2
+
 if TYPE_CHECKING:
     _Connection = tcp.Connection
 else:
@@ -49,16 +61,49 @@ else:
 
 
 class Corked(_Connection):
-    """Mixed into Twisted's stream transports, before them."""
+    """
+    Mixed into Twisted's stream transports, before them.
+
+    :ivar received: the bytes that have come.
+    :ivar sent: the bytes that the kernel has taken.
+    """
 
     reactor: Any
 
-    #: Bytes that may wait: above, each write asks ``startWriting``, which a subclass may have judge.
+    #: Bytes that may wait for the peer: with more, `overflown` is called, and the connection is aborted.
     max_buffered = sys.maxsize
 
-    _reading = False
-    _queued = False
-    _awaiting = False
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self.received = self.sent = 0
+        self._queued = self._awaiting = False
+        # How bytes that are written while its doRead runs are taken, and how that is at present: 0 if
+        # none runs, and if the kernel is awaited.
+        self._mode = _AS_ASKED
+        self._reading = 0
+        super().__init__(*arguments, **keywords)
+
+    @staticmethod
+    def overflown(transport: Any) -> None:
+        """Hear of a connection for which too much waits, before it is aborted; for a subclass."""
+
+    # How things are
+
+    def _is_plain(self) -> bool:
+        """Say whether bytes need nothing but to be sent."""
+        return False
+
+    def _judge(self) -> None:
+        """See how what is written is to be taken: something has changed."""
+        if self._awaiting or self._aborting or not self.connected:
+            self._mode = self._reading = 0
+            return
+        self._mode = _PLAINLY if self._is_plain() else _AS_ASKED
+        if self._reading == _PLAINLY and self._mode != _PLAINLY:
+            self._reading = _AS_ASKED
+            if self._tempDataBuffer:
+                self._queued = True
+
+    # Writing
 
     def write(self, data: bytes) -> None:
         """
@@ -67,17 +112,30 @@ class Corked(_Connection):
         :param data: the bytes.
         :raises TypeError: they are none.
         """
-        if self.TLS or type(data) is not bytes:
+        if self._reading == _PLAINLY and type(data) is bytes:
+            self._tempDataBuffer.append(data)
+            self._tempDataLen = waiting = self._tempDataLen + len(data)
+            if waiting > self.bufferSize or waiting > self.max_buffered:
+                self._maybePauseProducer()
+                self.startWriting()
+        elif self.TLS or type(data) is not bytes:
             super().write(data)
         elif data and self.connected and not self._writeDisconnected:
             self._tempDataBuffer.append(data)
             self._tempDataLen = waiting = self._tempDataLen + len(data)
             if self.producer is not None:
                 self._maybePauseProducer()
-            if self._reading and waiting <= self.max_buffered:
-                self._queued = True
-            elif not self._queued or waiting > self.max_buffered:
+            if not self._queued or waiting > self.max_buffered:
                 self.startWriting()
+
+    def _overflow(self) -> None:
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
+        self.dataBuffer = b""
+        self.offset = 0
+        if not self._aborting:
+            type(self).overflown(self)
+            self.abortConnection()
 
     def send_now(self, data: bytes) -> None:
         """
@@ -88,27 +146,23 @@ class Corked(_Connection):
 
         :param data: the bytes, at least one.
         """
-        if (
-            self._queued
-            or self._awaiting
-            or self._reading
-            or self.TLS
-            or self.disconnecting
-            or self._writeDisconnecting
-            or not self.connected
-            or self._aborting
-            or (self.producer is not None and not self.streamingProducer)
-        ):
-            self.write(data)
-            return
-        done: Any = self.writeSomeData(data)
-        if done == len(data):
-            return
-        # What is left waits; an error is not for who wrote, and comes again when the turn is sent.
-        self.write(data[done:] if type(done) is int and done > 0 else data)
+        if self._mode == _PLAINLY and not (self._queued or self._reading or self._tempDataBuffer):
+            try:
+                done = self.socket.send(data)
+            except OSError:
+                # Not for who wrote: it comes again when the turn is sent.
+                done = 0
+            self.sent += done
+            if done == len(data):
+                return
+            data = data[done:]
+        self.write(data)
 
     def startWriting(self) -> None:
         """See that what was written, or asked for, is done when it is time."""
+        if len(self.dataBuffer) - self.offset + self._tempDataLen > self.max_buffered:
+            self._overflow()
+            return
         if self._queued or self._awaiting:
             return
         if not self.connected:
@@ -124,24 +178,64 @@ class Corked(_Connection):
         self._queued = self._awaiting = False
         self.reactor.removeWriter(self)
 
+    def abortConnection(self) -> None:
+        """See ``IAbortingTransport``: nothing more is sent."""
+        super().abortConnection()
+        self._judge()
+
+    def connectionLost(self, reason: Any) -> None:
+        """See ``IReadDescriptor``."""
+        self._mode = self._reading = 0
+        super().connectionLost(reason)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 (Twisted's)
+        """See ``IConsumer``."""
+        super().registerProducer(producer, streaming)
+        self._judge()
+
+    def unregisterProducer(self) -> None:
+        """See ``IConsumer``."""
+        super().unregisterProducer()
+        self._judge()
+
+    def startTLS(self, *arguments: Any, **keywords: Any) -> None:
+        """See ``ITLSTransport``."""
+        # What was written before is sent before.
+        self._mode = _AS_ASKED
+        if self._reading:
+            self._reading = _AS_ASKED
+            if self._tempDataBuffer:
+                self._queued = True
+        super().startTLS(*arguments, **keywords)
+
+    # Reading, and what it ends with
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        if not data:
+            return CONNECTION_DONE
+        self.received += len(data)
+        self.protocol.dataReceived(data)
+        return None
+
     def doRead(self) -> Any:
         """Deliver what has arrived, then send what the protocol answered."""
         # What waits for the kernel goes on doing so.
-        self._reading = not self._awaiting
+        self._reading = self._mode
         try:
             why = super().doRead()
         except BaseException:
             self._end_of_read_failed()
             raise
-        self._reading = False
+        self._reading = 0
         if self._queued:
             self.uncork()
         return why
 
     def _end_of_read_failed(self) -> None:
         # The reactor will close the connection; until it has, the bytes are where others would be.
-        self._reading = False
-        if self._queued:
+        reading, self._reading = self._reading, 0
+        if self._queued or (reading and self._tempDataBuffer):
+            self._queued = True
             self.reactor.cork(self)
 
     def uncork(self) -> None:
@@ -149,30 +243,10 @@ class Corked(_Connection):
         if not self._queued:
             return
         self._queued = False
-        if self._aborting:
-            return
-        chunks = self._tempDataBuffer
-        if (
-            0 < self._tempDataLen < _LARGE
-            and self.producer is None
-            and not (self.dataBuffer or self.disconnecting or self._writeDisconnecting)
-        ):
-            # Nearly always: what _send does with little, for one that has nothing else to do.
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
-            self._tempDataLen = 0
-            why: Any = self.writeSomeData(data)
-            if why == len(data):
-                return
-            if type(why) is int and why >= 0:
-                self.dataBuffer = data
-                self.offset = why
-                self._await_kernel()
-                return
-        else:
+        if not self._aborting:
             why = self._send()
-        if why is not None:
-            self.reactor.close(self, why)
+            if why is not None:
+                self.reactor.close(self, why)
 
     @property
     def is_queued(self) -> bool:
@@ -182,6 +256,7 @@ class Corked(_Connection):
     def _await_kernel(self) -> None:
         if not self._awaiting:
             self._awaiting = True
+            self._judge()
             self.reactor.addWriter(self)
 
     def doWrite(self) -> Any:
@@ -195,6 +270,7 @@ class Corked(_Connection):
         self._queued = False
         # Whoever it was that asked for this event.
         self._awaiting = True
+        self._judge()
         return self._send()
 
     def _send(self) -> Any:
@@ -209,6 +285,7 @@ class Corked(_Connection):
             done: Any = self.writeSomeData(data)
             if isinstance(done, Exception) or done < 0:
                 return done
+            self.sent += done
             waiting -= done
             if done == len(data):
                 self.dataBuffer = b""
@@ -220,6 +297,7 @@ class Corked(_Connection):
                 return None
         if self._awaiting:
             self._awaiting = False
+            self._judge()
             self.reactor.removeWriter(self)
         return self._sent_all()
 
@@ -244,12 +322,18 @@ class Corked(_Connection):
             return self._postLoseConnection()
         elif self._writeDisconnecting and not self._writeDisconnected:
             self._writeDisconnected = True
+            self._judge()
             self._closeWriteConnection()
         return None
 
 
 class _TCP(Corked):
     """What TCP's both ends do in fewer calls than Twisted's."""
+
+    def _is_plain(self) -> bool:
+        # A producer that is asked for more when all is sent has to be asked.
+        pull = self.producer is not None and not self.streamingProducer
+        return not (self.TLS or pull or self._writeDisconnected or self.dataBuffer)
 
     def writeSomeData(self, data: Any) -> Any:
         """
@@ -273,16 +357,61 @@ class _TCP(Corked):
             return None
         except OSError:
             return CONNECTION_LOST
-        self._reading = not self._awaiting
+        if not data:
+            return CONNECTION_DONE
+        self.received += len(data)
+        self._reading = self._mode
         try:
-            why = self._dataReceived(data)
+            self.protocol.dataReceived(data)
         except BaseException:
             self._end_of_read_failed()
             raise
-        self._reading = False
+        reading, self._reading = self._reading, 0
         if self._queued:
             self.uncork()
-        return why
+        elif reading == _PLAINLY and self._tempDataBuffer:
+            # Nearly always: nothing but bytes, and no more than the kernel takes.
+            self._tempDataLen = 0
+            chunks = self._tempDataBuffer
+            if len(chunks) == 1:
+                self._send_plainly(chunks.pop())
+            else:
+                self._send_plainly(b"".join(chunks))
+                chunks.clear()
+        return None
+
+    def uncork(self) -> None:
+        """Send what waits, if anything still does; for the reactor, and for ``doRead``."""
+        if (
+            self._mode == _PLAINLY
+            and self._queued
+            and 0 < self._tempDataLen < _LARGE
+            and not (self.dataBuffer or self.producerPaused)
+            and not (self.disconnecting or self._writeDisconnecting)
+        ):
+            self._queued = False
+            chunks = self._tempDataBuffer
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            self._tempDataLen = 0
+            self._send_plainly(data)
+        else:
+            super().uncork()
+
+    def _send_plainly(self, data: bytes) -> None:
+        """Send bytes where nothing is to be done when they are gone; what the kernel does not take waits."""
+        try:
+            done = self.socket.send(data)
+        except OSError as failure:
+            if failure.errno not in _LATER:
+                self.reactor.close(self, CONNECTION_LOST)
+                return
+            done = 0
+        self.sent += done
+        if done != len(data):
+            self.dataBuffer = data
+            self.offset = done
+            self._await_kernel()
 
 
 class TCPServer(_TCP, tcp.Server):
@@ -290,6 +419,7 @@ class TCPServer(_TCP, tcp.Server):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        self._judge()
         self.setTcpNoDelay(True)
 
 
@@ -299,6 +429,7 @@ class TCPClient(_TCP, tcp.Client):
     def _connectDone(self) -> None:
         self.setTcpNoDelay(True)
         super()._connectDone()
+        self._judge()
 
 
 class _UNIX(Corked):
