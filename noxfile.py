@@ -137,7 +137,8 @@ def reactors(session: nox.Session) -> None:
 def conformance(session: nox.Session) -> None:
     """Twisted's own tests on our reactor and on its own pass the same; "quick": half a minute of them."""
     # What those tests need; without it they skip.
-    session.install("-e", ".", "twisted[tls,conch,http2]", "pyhamcrest", "httpx[http2]")
+    session.install("-e", ".", "twisted[tls,conch,http2]")
+    session.install("pyhamcrest", "httpx[http2]", "hypothesis")
     session.run("python", "tests/interop/reactor_conformance.py", *session.posargs)
 
 

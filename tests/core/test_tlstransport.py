@@ -1,4 +1,4 @@
-"""The TLS layer: what is left of a connection that was lost."""
+"""The TLS layer: what it saves, and what is left of a connection that was lost."""
 
 from __future__ import annotations
 
@@ -72,3 +72,80 @@ class LettingGoTests(TLSCase):
     def test_when_it_breaks_the_protocol(self) -> None:
         garbage = b"\x17\x03\x03\x00\x05wrong"
         self.assertIsNone(self.left(lambda visitor: visitor.server.dataReceived(garbage)))
+
+
+class LessTests(TLSCase):
+    """Less is asked of OpenSSL and of the reactor than Twisted asks."""
+
+    def test_a_message_is_answered_before_the_next_turn(self) -> None:
+        visitor = Visitor(self.serve())
+        visitor.connection.send(b"hello")
+        visitor.server.dataReceived(visitor.connection.bio_read(65536))
+        self.assertTrue(visitor.wire.value())
+        self.assertEqual([], visitor.clock.getDelayedCalls())
+
+    def test_openssl_is_asked_for_what_there_is(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.said.transport
+        asked: list[str] = []
+
+        class Watched:
+            def __init__(self, connection: Any) -> None:
+                self.connection = connection
+
+            def __getattr__(self, name: str) -> Any:
+                asked.append(name)
+                return getattr(self.connection, name)
+
+        layer._tlsConnection = Watched(layer._tlsConnection)
+        for _ in range(2):
+            asked.clear()
+            self.assertEqual(b"HELLO", visitor.ask(b"hello"))
+            # The protocol of these tests looks at the client's certificate.
+            asked.remove("get_peer_certificate")
+            self.assertEqual(["bio_write", "recv", "send", "bio_read"], asked)
+
+    def test_what_is_written_from_elsewhere_goes_by_one_timer_for_all(self) -> None:
+        service = self.serve()
+        one, other = Visitor(service), Visitor(service)
+        first: Any = one.server
+        second: Any = other.server
+        # A service wraps once for a port, and these tests for each visitor.
+        second._gathering = first.factory.gathering
+        for _ in range(3):
+            for layer in first, second:
+                layer.write(b"one ")
+        [call] = one.clock.getDelayedCalls()
+        self.assertEqual(0, call.getTime())
+        one.clock.advance(0)
+        for each in one, other:
+            each.connection.bio_write(each.wire.value())
+            self.assertEqual(b"one one one ", each.connection.recv(100))
+
+    def test_nobody_is_left_to_be_seen_to(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+        layer.write(b"never sent")
+        visitor.server.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual([], visitor.clock.getDelayedCalls())
+
+    def test_one_that_cannot_be_sent_to_is_aborted_and_the_others_go_on(self) -> None:
+        class Broken:
+            aborted = False
+
+            def flush(self) -> None:
+                raise ZeroDivisionError
+
+            def abortConnection(self) -> None:
+                self.aborted = True
+
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+        broken: Any = Broken()
+        layer.factory.gathering.add(broken)
+        layer.write(b"hello")
+        visitor.clock.advance(0)
+        self.assertTrue(broken.aborted)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        visitor.connection.bio_write(visitor.wire.value())
+        self.assertEqual(b"hello", visitor.connection.recv(100))

@@ -7,6 +7,7 @@ with 1 if a test passes on Twisted's reactor and not on ours, other than those o
 that differs is tried again alone first: some of Twisted's own mind a busy machine.
 
 Tests that build a reactor of their own (``ReactorBuilder``) are told which; the others run on the process's.
+With our reactor goes our TLS layer, :mod:`myproject.tlstransport`.
 """
 
 from __future__ import annotations
@@ -72,9 +73,16 @@ def run(reactor: str, output: str, names: list[str]) -> None:
     here: Any = sys.modules[__name__]
     here.EPollReactor = type("EPollReactor", (beneath,), {"__module__": __name__})
 
+    if reactor == OURS:
+        from twisted.protocols.tls import TLSMemoryBIOFactory
+
+        from myproject.tlstransport import TLSTransport
+
+        TLSMemoryBIOFactory.protocol = TLSTransport
+
     from twisted.internet.test.reactormixins import ReactorBuilder
     from twisted.trial.reporter import MinimalReporter
-    from twisted.trial.runner import TestLoader, TrialRunner
+    from twisted.trial.runner import ErrorHolder, TestLoader, TrialRunner
 
     builder: Any = ReactorBuilder
     builder._reactors = [f"{__name__}.EPollReactor"]  # there is no other way to add one
@@ -90,6 +98,9 @@ def run(reactor: str, output: str, names: list[str]) -> None:
             super().addSkip(test, reason)
 
         def addError(self, test: Any, error: Any) -> None:
+            if isinstance(test, ErrorHolder):
+                # A module that cannot be loaded would fail on both alike.
+                raise SystemExit(f"{test.id()} cannot be loaded: {error}")
             outcomes[test.id()] = "failed"
             super().addError(test, error)
 

@@ -27,7 +27,6 @@ from twisted.application.service import Service
 from twisted.internet import task
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from myproject.certificates import (
@@ -40,7 +39,7 @@ from myproject.certificates import (
     signature,
 )
 from myproject.errors import CannotStart
-from myproject.tlstransport import TLSTransport
+from myproject.tlstransport import TLSFactory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
     from twisted.internet.interfaces import IProtocolFactory
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
+    from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
     from myproject.options import Options
 
@@ -292,9 +291,7 @@ class TLSService(Service):
         :param clock: with which small writes are gathered, the reactor.
         :return: the factory for a port, which must not open before this service has started.
         """
-        wrapped = TLSMemoryBIOFactory(self._creator, False, factory, clock)
-        wrapped.protocol = TLSTransport
-        return wrapped
+        return TLSFactory(self._creator, False, factory, clock)
 
     def privilegedStartService(self) -> None:
         """
