@@ -228,7 +228,11 @@ class Corked(_Connection):
             raise
         self._reading = 0
         if self._queued:
-            self.uncork()
+            if why is None:
+                self.uncork()
+            else:
+                # Whoever knows of no half-close is gone by then; sending might close it here, once too often.
+                self.reactor.cork(self)
         return why
 
     def _end_of_read_failed(self) -> None:
