@@ -122,7 +122,6 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
                 or self._newTimedCalls
                 or self.threadCallQueue
                 or self._justStopped
-                or not self.running
                 or (wait is not None and not 0 < wait < _LONG)
             ):
                 self.runUntilCurrent()

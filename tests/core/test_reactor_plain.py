@@ -1,0 +1,210 @@
+"""What the transports and the loop leave out when there is nothing to do is done when there is."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import connectionDone
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from myproject.reactor.epollreactor import CorkedEPollReactor
+from tests.core.authority import issue
+from tests.core.test_reactor_transports import Recorder, WithReactor
+from tests.core.test_tlstransport_model import Creator
+
+#: Seconds after which a loop that has not stopped is stopped.
+GUARD = 5
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfRecorder(Recorder):
+    def readConnectionLost(self) -> None: ...
+
+    def writeConnectionLost(self) -> None: ...
+
+
+class Producer:
+    """A streaming one, which remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None: ...
+
+
+class PlainTests(WithReactor):
+    """A TCP connection that has been read plainly until something changes."""
+
+    family = socket.AF_INET
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = HalfRecorder()
+        self.peer = self.adopt(self.recorder)
+        self.watched = self.watch(self.recorder)
+        self.transport = self.recorder.transport
+
+    def answer(self, how: Callable[[Any], None]) -> bytes:
+        """What the peer gets from a protocol that answers so."""
+        self.recorder.answer = lambda transport, _: how(transport)
+        self.peer.send(b"x")
+        self.reactor.doIteration(1)
+        self.turn(2)
+        return self.received(self.peer)
+
+    def test_what_is_sent_is_counted(self) -> None:
+        self.assertEqual(b"one two", self.answer(lambda it: it.writeSequence([b"one ", b"two"])))
+        self.transport.write(b"three")
+        self.turn()
+        self.assertEqual((12, 1), (self.transport.sent, self.transport.received))
+
+    def test_a_producer_is_resumed_once_the_bytes_are_gone_that_it_was_paused_for(self) -> None:
+        producer = Producer()
+        self.transport.bufferSize = 10
+        self.transport.registerProducer(producer, True)
+        self.assertEqual(b"x" * 20, self.answer(lambda it: it.write(b"x" * 20)))
+        self.assertEqual(["pause", "resume"], producer.told)
+        self.transport.write(b"y" * 20)
+        self.turn()
+        self.assertEqual(["pause", "resume"] * 2, producer.told)
+        self.transport.unregisterProducer()
+
+    def test_one_that_says_something_and_closes_is_closed(self) -> None:
+        def close(transport: Any) -> None:
+            transport.write(b"bye")
+            transport.loseConnection()
+
+        self.assertEqual(b"bye", self.answer(close))
+        self.assertTrue(self.recorder.lost)
+
+    def test_one_that_closes_elsewhere_is_closed(self) -> None:
+        self.transport.write(b"bye")
+        self.transport.loseConnection()
+        self.turn(2)
+        self.assertEqual(b"bye", self.received(self.peer))
+        self.assertTrue(self.recorder.lost)
+
+    def test_what_waits_though_nobody_asks_the_kernel_goes_first(self) -> None:
+        self.watched.takes = [1]
+        self.transport.write(b"one ")
+        self.turn()
+        self.transport.stopWriting()
+        self.transport.registerProducer(Producer(), True)
+        self.assertEqual(b"one two", self.answer(lambda it: it.write(b"two")))
+        self.transport.unregisterProducer()
+
+    def test_what_is_written_before_a_protocol_raises_is_sent_if_that_is_not_the_end(self) -> None:
+        def end(transport: Any) -> None:
+            transport.write(b"one")
+            raise CONNECTION_DONE
+
+        self.assertEqual(b"one", self.answer(end))
+        self.assertEqual(1, len(self.flushLoggedErrors(type(CONNECTION_DONE))))
+
+    def test_tls_may_begin_while_it_reads(self) -> None:
+        issued = issue("server.test")
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate(issued.certificate)
+        context.use_privatekey(issued.key)
+
+        def begin(transport: Any) -> None:
+            transport.write(b"clear ")
+            transport.startTLS(Creator(context))
+            transport.write(b"secret")
+
+        got = self.answer(begin)
+        self.assertEqual(b"clear ", got)
+        self.transport.loseConnection()
+        self.turn(2)
+
+
+class LoopTests(SynchronousTestCase):
+    """A loop that has something to read waits for nothing that it should do."""
+
+    def run_until(self, answer: Callable[[Any], None]) -> None:
+        """Run, have one connection answer so, and see that this ends the loop and not the guard."""
+        reactor: Any = CorkedEPollReactor()
+        guarded: list[bool] = []
+        recorder = Recorder(lambda _, __: answer(reactor))
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+
+        class Factory:
+            def buildProtocol(self, _address: object) -> Recorder:
+                return recorder
+
+            def doStart(self) -> None: ...
+
+            def doStop(self) -> None: ...
+
+        reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Factory())
+        ours.close()
+
+        def guard() -> None:
+            guarded.append(True)
+            reactor.stop()
+
+        reactor.callLater(GUARD, guard)
+        # From within the loop, once it runs.
+        reactor.callWhenRunning(peer.send, b"x")
+        reactor.run(installSignalHandlers=False)
+        self.assertEqual([], guarded)
+        for call in reactor.getDelayedCalls():
+            call.cancel()
+        recorder.transport.connectionLost(connectionDone)
+        reactor.removeAll()
+        reactor._poller.close()
+        peer.close()
+
+    def test_a_call_that_an_event_has_made(self) -> None:
+        self.run_until(lambda reactor: reactor.callLater(0, reactor.stop))
+
+    def test_a_call_from_a_thread(self) -> None:
+        def begin(reactor: Any) -> None:
+            threading.Thread(target=reactor.callFromThread, args=(reactor.stop,)).start()
+
+        self.run_until(begin)
+
+    def test_a_stop(self) -> None:
+        self.run_until(lambda reactor: reactor.stop())
+
+    def test_a_crash(self) -> None:
+        self.run_until(lambda reactor: reactor.crash())
+
+    def test_a_call_that_comes_due_while_there_is_always_something_to_read(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        ours.send(b"x")
+
+        class Busy:
+            """Never takes what there is."""
+
+            def fileno(self) -> int:
+                return theirs.fileno()
+
+            def doRead(self) -> None: ...
+
+            def logPrefix(self) -> str:
+                return "busy"
+
+            def connectionLost(self, reason: Any) -> None: ...
+
+        def begin(reactor: Any) -> None:
+            reactor.addReader(Busy())
+            reactor.callLater(0.001, reactor.stop)
+
+        self.run_until(begin)
