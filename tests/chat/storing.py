@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from myproject_chat.selectors import Moment, Query, Subcommand
 from myproject_chat.store import MEMORY, Database, Entry, Store
+from myproject_chat.store.journal import WINDOW
 
 __all__ = ["StoreCase", "at_once", "capture", "entry", "expected", "refuse"]
 
@@ -109,4 +110,5 @@ class StoreCase(SynchronousTestCase):
         return store
 
     def turn(self) -> None:
-        self.clock.advance(0)
+        """Let the journal's window pass."""
+        self.clock.advance(WINDOW)

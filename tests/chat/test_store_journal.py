@@ -41,8 +41,72 @@ class TicketTests(StoreCase):
         self.store.add(entry(1))
         reading = self.store.entry(b"#a", b"1")
         self.assertNoResult(reading)
-        self.turn()
+        self.clock.advance(0)
         self.assertEqual(entry(1), self.successResultOf(reading))
+
+
+class WindowTests(StoreCase):
+    """What nobody waits for may wait for more."""
+
+    def test_what_nobody_waits_for_is_written_when_the_window_is_over(self) -> None:
+        told: list[int] = []
+        self.store.on_written = told.append
+        self.store.add(entry(1))
+        self.clock.advance(module.WINDOW / 2)
+        self.store.add(entry(2))
+        self.assertEqual([], told)
+        self.clock.advance(module.WINDOW / 2)
+        self.assertEqual([2], told)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_what_somebody_waits_for_is_written_with_the_turn(self) -> None:
+        for wait in (
+            self.store.hurry,
+            lambda: self.store.when_written(self.store.written + 1),
+            lambda: self.store.entry(b"#a", b"1"),
+            lambda: self.store.put_secret("cloak", b"x"),
+        ):
+            ticket = self.store.add(entry(self.store.written + 1))
+            wait()
+            self.assertLess(self.store.written, ticket)
+            self.clock.advance(0)
+            self.assertLessEqual(ticket, self.store.written)
+
+    def test_who_comes_to_wait_while_a_transaction_runs_gets_the_next(self) -> None:
+        for waits in (False, True):
+            disk = Disk()
+            disk.put("a")
+            disk.clock.advance(0)
+            disk.journal.write([("b", ())], at_once=False)
+            if waits:
+                disk.journal.hurry()
+            disk.end()
+            disk.clock.advance(0)
+            self.assertIs(waits, disk.runs)
+            disk.clock.advance(module.WINDOW)
+            self.assertTrue(disk.runs)
+
+    def test_so_many_are_written_at_once_whoever_waits(self) -> None:
+        self.patch(module, "_BATCH", 3)
+        self.store.add(entry(1))
+        self.store.add(entry(2))
+        self.clock.advance(0)
+        self.assertEqual(0, self.store.written)
+        self.store.add(entry(3))
+        self.clock.advance(0)
+        self.assertEqual(3, self.store.written)
+
+    def test_the_end_waits_for_no_window_and_leaves_none(self) -> None:
+        disk = Disk()
+        disk.journal.write([("a", ())], at_once=False)
+        ended = disk.journal.end()
+        disk.clock.advance(0)
+        disk.journal.write([("b", ())], at_once=False)
+        disk.end()
+        self.successResultOf(ended)
+        disk.clock.advance(0)
+        disk.end()
+        self.assertEqual((["a", "b"], []), (disk.written, disk.clock.getDelayedCalls()))
 
 
 class Disk:
@@ -66,6 +130,16 @@ class Disk:
     def finish(self, failure: Exception | None = None) -> None:
         """End the transaction that runs, if one does, well or badly; then wait for a new try."""
         self.clock.advance(0)
+        self.end(failure)
+        self.clock.advance(module.RETRY)
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a transaction that has not ended."""
+        return self._running is not None
+
+    def end(self, failure: Exception | None = None) -> None:
+        """End the transaction that runs, if one does."""
         if self._running is not None:
             (words, done), self._running = self._running, None
             if failure is None:
@@ -73,7 +147,6 @@ class Disk:
                 done.callback([])
             else:
                 done.errback(failure)
-        self.clock.advance(module.RETRY)
 
 
 FULL = sqlite3.OperationalError("database or disk is full")

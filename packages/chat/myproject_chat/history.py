@@ -52,6 +52,9 @@ class Reader(Protocol):
     def add(self, entry: Entry) -> int:
         """Write down what was said or happened; gives the ticket."""
 
+    def hurry(self) -> None:
+        """Have all that was added written now: somebody waits for that."""
+
     def redact(self, target: bytes, msgid: bytes) -> int:
         """Take an entry out of a history; gives the ticket."""
 

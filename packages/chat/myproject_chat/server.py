@@ -369,8 +369,10 @@ class Server:
         self._roomy.append(session)
 
     def keep(self, session: Sending) -> None:
-        """Note that a session is not to be sent anything before what it waits for is written."""
+        """Note that a session is not to be sent anything before what it waits for is written: soon, then."""
         self._kept.append(session)
+        if self.history.store is not None:
+            self.history.store.hurry()
 
     def wrote(self, ticket: int) -> None:
         """

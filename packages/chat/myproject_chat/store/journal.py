@@ -1,9 +1,13 @@
 """
 The journal: what is to be written waits here, and is written together; tickets say what is safe.
 
-Each write is given a number, its ticket. What is waiting when the writer is free goes into one transaction,
-so that a busy server commits many messages at once, and a quiet one commits each at once. When a
-transaction is safe, `on_written` is told the last ticket in it.
+Each write is given a number, its ticket. What is waiting when the writer is free goes into one transaction.
+When a transaction is safe, `on_written` is told the last ticket in it.
+
+A transaction begins at the end of the turn if somebody waits for what is in it: for an acknowledgement, to
+read behind it, to stop. What nobody waits for may wait itself, `WINDOW` seconds at most: a transaction costs
+more than hundreds of messages in it do, in a channel of a hundred half as much as to hand out a message. So
+the end of the process, if it is sudden, takes what was said in that time and acknowledged to nobody.
 
 When the disk does not take what is written (it is full, it fails), nothing is dropped: it is tried again
 after `RETRY` seconds, and `healthy` says so meanwhile. What waits has a bound, also for a disk that is merely
@@ -16,7 +20,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -24,13 +28,28 @@ from twisted.python.failure import Failure
 
 from myproject_chat.store.rows import Statement
 
-__all__ = ["LAST_TRIES", "MAX_WAITING", "MAX_WAITING_BYTES", "RETRY", "Journal", "LostError"]
+__all__ = [
+    "LAST_TRIES",
+    "MAX_WAITING",
+    "MAX_WAITING_BYTES",
+    "RETRY",
+    "WINDOW",
+    "Delayed",
+    "Journal",
+    "LostError",
+]
 
 #: Writes that may wait: at 50,000 messages a minute two minutes'.
 MAX_WAITING: Final = 100_000
 
 #: Bytes of their values. Most messages have a hundred; one may have twelve thousand.
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+
+#: Seconds that what nobody waits for may wait for more.
+WINDOW: Final = 0.05
+
+#: Writes that go at once, whoever waits: a transaction of a thousand takes some 5 ms.
+_BATCH: Final = 1000
 
 #: Seconds until what could not be written is tried again.
 RETRY: Final = 1.0
@@ -40,6 +59,13 @@ LAST_TRIES: Final = 5
 
 _Group = tuple[Statement, ...]
 _Waiter = tuple[int, Deferred[None]]
+
+
+class Delayed(Protocol):
+    """What will be called later."""
+
+    def cancel(self) -> object:
+        """Do not call it, which is to come yet."""
 
 
 class LostError(Exception):
@@ -65,7 +91,7 @@ class Journal:
     def __init__(
         self,
         write: Callable[[list[_Group]], Deferred[list[Exception]]],
-        later: Callable[[float, Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], Delayed],
     ) -> None:
         self._write = write
         self._later = later
@@ -77,7 +103,10 @@ class Journal:
         self._waiting: list[_Group] = []
         self._waiting_bytes = 0
         self._batch_size = self._batch_bytes = 0
-        self._writing = False
+        # Whether a transaction runs, begins with the turn's end, or is to be tried again; whether somebody
+        # waits for what waits here; what ends the window in which nobody does.
+        self._writing = self._hurried = False
+        self._window: Delayed | None = None
         self._waiters: list[_Waiter] = []
         self._readers: list[_Waiter] = []
         self._last_tries: int | None = None
@@ -93,11 +122,12 @@ class Journal:
             len(self) >= MAX_WAITING or self._waiting_bytes + self._batch_bytes >= MAX_WAITING_BYTES
         )
 
-    def write(self, statements: Iterable[Statement]) -> int:
+    def write(self, statements: Iterable[Statement], *, at_once: bool = True) -> int:
         """
         Have something written.
 
         :param statements: what is written together, or not at all.
+        :param at_once: whether that begins at the end of the turn, or may wait until somebody waits for it.
         :return: the ticket.
         """
         group = tuple(statements)
@@ -107,11 +137,32 @@ class Journal:
                 if type(value) is bytes:
                     self._waiting_bytes += len(value)
         self.given += 1
-        if not self._writing:
+        if at_once or len(self._waiting) >= _BATCH:
+            self.hurry()
+        elif self._window is None:
+            self._plan()
+        return self.given
+
+    def hurry(self) -> None:
+        """Have what waits written now: somebody waits for that."""
+        if self._waiting and not self._hurried:
+            self._hurried = True
+            self._plan()
+
+    def _plan(self) -> None:
+        """Have what waits written at its time; once a transaction has ended, if one runs."""
+        if self._writing:
+            return
+        if self._hurried or self._last_tries is not None:
             # At the end of the turn, so that all that is said in it goes together.
             self._writing = True
             self._later(0, self._commit)
-        return self.given
+        elif self._window is None:
+            self._window = self._later(WINDOW, self._close_window)
+
+    def _close_window(self) -> None:
+        self._window = None
+        self.hurry()
 
     def when_written(self, ticket: int) -> Deferred[None]:
         """
@@ -122,6 +173,7 @@ class Journal:
         """
         if ticket <= self.written:
             return succeed(None)
+        self.hurry()
         waiter: Deferred[None] = Deferred()
         self._waiters.append((ticket, waiter))
         return waiter
@@ -134,6 +186,7 @@ class Journal:
         """
         if not self.healthy or self.given <= self.written:
             return succeed(None)
+        self.hurry()
         waiter: Deferred[None] = Deferred()
         self._readers.append((self.given, waiter))
         return waiter
@@ -145,9 +198,13 @@ class Journal:
         :return: fires when it is; with `LostError` if the disk goes on failing.
         """
         self._last_tries = LAST_TRIES
+        if self._window is not None:
+            self._window.cancel()
+            self._window = None
         return self.when_written(self.given)
 
     def _commit(self) -> None:
+        self._hurried = False
         batch, self._waiting = self._waiting, []
         self._batch_size, self._batch_bytes = len(batch), self._waiting_bytes
         self._waiting_bytes = 0
@@ -166,10 +223,9 @@ class Journal:
             self._log.info("the store can be written to again")
         self.written = ticket
         self._batch_size = self._batch_bytes = 0
+        self._writing = False
         if self._waiting:
-            self._later(0, self._commit)
-        else:
-            self._writing = False
+            self._plan()
         for waiter in self._safe():
             waiter.callback(None)
         self.on_written(ticket)

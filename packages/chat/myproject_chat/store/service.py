@@ -22,7 +22,7 @@ from twisted.python.threadpool import ThreadPool
 
 from myproject.errors import CannotStart
 from myproject_chat.store.database import MEMORY, Database, InUseError
-from myproject_chat.store.journal import LostError
+from myproject_chat.store.journal import Delayed, LostError
 from myproject_chat.store.records import Loaded
 from myproject_chat.store.schema import NewerVersionError
 from myproject_chat.store.store import Store
@@ -99,9 +99,10 @@ class StoreService(Service):
             raise RuntimeError("the store's thread does not run")
         return deferToThreadPool(self._reactor, self._pool, function)
 
-    def _later(self, seconds: float, function: Callable[[], None]) -> object:
+    def _later(self, seconds: float, function: Callable[[], None]) -> Delayed:
         clock: IReactorTime = self._reactor
-        return clock.callLater(seconds, function)
+        call: Delayed = clock.callLater(seconds, function)
+        return call
 
     def startService(self) -> None:
         """

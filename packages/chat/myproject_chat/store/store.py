@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from myproject_chat.selectors import Query
 from myproject_chat.store import rows
 from myproject_chat.store.database import Database
-from myproject_chat.store.journal import Journal
+from myproject_chat.store.journal import Delayed, Journal
 from myproject_chat.store.records import (
     Account,
     Entry,
@@ -67,7 +67,7 @@ class Store:
         self,
         open_database: Callable[[], Database],
         run: Callable[[Callable[[], Any]], Deferred[Any]],
-        later: Callable[[float, Callable[[], None]], object],
+        later: Callable[[float, Callable[[], None]], Delayed],
         *,
         history_length: int = 0,
         history_age: int = 0,
@@ -166,7 +166,7 @@ class Store:
 
     def add(self, entry: Entry) -> int:
         """
-        Write down what was said or happened.
+        Write down what was said or happened: within moments, or as soon as somebody waits for it (`hurry`).
 
         An event is left out while the store is `full`. Whoever says something is to be refused then, before.
 
@@ -185,7 +185,11 @@ class Store:
             self._left_out = 0
         if self._dirty is not None:
             self._dirty.add(entry.target)
-        return self._journal.write(rows.put_entry(entry))
+        return self._journal.write(rows.put_entry(entry), at_once=False)
+
+    def hurry(self) -> None:
+        """Have all that was added written now: somebody waits for that. Everything else is so by itself."""
+        self._journal.hurry()
 
     def _tell_full(self) -> None:
         if not self._told_full:
