@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -82,6 +83,17 @@ class PlainTests(WithReactor):
         self.assertEqual(["pause", "resume"] * 2, producer.told)
         self.transport.unregisterProducer()
 
+    def test_what_was_written_before_a_pull_producer_came_is_sent(self) -> None:
+        producer = Producer()
+
+        def produce(transport: Any) -> None:
+            transport.write(b"one")
+            transport.registerProducer(producer, False)
+
+        self.assertEqual(b"one", self.answer(produce))
+        self.assertEqual({"resume"}, set(producer.told))
+        self.transport.unregisterProducer()
+
     def test_one_that_says_something_and_closes_is_closed(self) -> None:
         def close(transport: Any) -> None:
             transport.write(b"bye")
@@ -98,7 +110,7 @@ class PlainTests(WithReactor):
         self.assertTrue(self.recorder.lost)
 
     def test_what_waits_though_nobody_asks_the_kernel_goes_first(self) -> None:
-        self.watched.takes = [1]
+        self.watched.takes = [1, BlockingIOError(errno.EAGAIN, "later")]
         self.transport.write(b"one ")
         self.turn()
         self.transport.stopWriting()
