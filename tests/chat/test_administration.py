@@ -20,7 +20,7 @@ from myproject_chat.administration import main
 from myproject_chat.passwords import Cost, hash_password
 from myproject_chat.store import Account, Database, Entry, RegisteredChannel, conversation
 from myproject_chat.store import database as database_module
-from myproject_chat.store.rows import put_account, put_channel, put_entry
+from myproject_chat.store.rows import put_account, put_channel, put_entries
 from myproject_chat.store.schema import VERSION
 from tests.chat.storing import refuse
 
@@ -254,11 +254,11 @@ class FileTests(Case):
             entry = Entry(
                 b"id" + target, 1500, target, b"al!~al@h", None, b"PRIVMSG", (target,), b"h\xc3\xa9"
             )
-            self.database.write(put_entry(entry))
+            self.database.write(put_entries([entry]))
         _, out, _ = self.ask("export")
         self.assertEqual(2, len(out.splitlines()))
         pair = Entry(b"idp", 1, conversation(b"al", b"bo"), b"al!~al@h", b"al", b"NOTICE", (b"Bo",))
-        self.database.write(put_entry(pair))
+        self.database.write(put_entries([pair]))
         _, out, _ = self.ask("export", "--target", "Bo,Al")
         self.assertEqual(["idp"], [json.loads(line)["msgid"] for line in out.splitlines()])
         _, out, _ = self.ask("export", "--target", "#A")

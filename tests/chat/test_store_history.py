@@ -135,6 +135,33 @@ class HistoryTests(StoreCase):
         self.turn()
         self.assertEqual(1, len(list(self.store.database.history.export(None))))
 
+    def test_many_are_in_their_order_however_many_go_together(self) -> None:
+        # All at one time, so that they are in the order in which they were written.
+        entries = [entry(n, b"#a" if n % 2 else b"al bo", time=1) for n in range(150)]
+        for one in entries[:140]:
+            self.store.add(one)
+        # One that is there already, among others.
+        self.store.add(entry(70, time=2))
+        for one in entries[140:]:
+            self.store.add(one)
+        self.turn()
+        self.assertEqual(entries, list(self.store.database.history.export(None)))
+
+    def test_what_is_said_behind_a_deletion_stays(self) -> None:
+        for number in (1, 2):
+            self.store.add(entry(number))
+        self.store.delete_history(b"#a")
+        self.store.add(entry(3))
+        self.turn()
+        self.assertEqual([entry(3)], list(self.store.database.history.export(None)))
+
+    def test_the_last_of_a_conversation_counts_in_whatever_order(self) -> None:
+        for number, time in ((1, 5), (2, 9), (3, 7)):
+            self.store.add(entry(number, b"al bo", time=time))
+        reading = self.store.targets(b"al", [], 0, 10, 5)
+        self.turn()
+        self.assertEqual([(b"al bo", 9)], self.successResultOf(reading))
+
     def test_everything_of_an_entry_comes_back(self) -> None:
         whole = Entry(
             b"x",
@@ -197,7 +224,7 @@ class PlanTests(StoreCase):
             lambda: history.prune_old(0),
             lambda: history.prune_long(b"#a", 0),
             lambda: list(history.export(b"#a")),
-            lambda: run(rows.put_entry(entry(2, b"al bo"))),
+            lambda: run(rows.put_entries([entry(2, b"al bo")])),
             lambda: run(rows.rename_history(b"#b", b"#c")),
             lambda: run(rows.delete_history(b"#a")),
             lambda: run(rows.delete_account(b"al")),

@@ -77,7 +77,7 @@ class WindowTests(StoreCase):
             disk = Disk()
             disk.put("a")
             disk.clock.advance(0)
-            disk.journal.write([("b", ())], at_once=False)
+            disk.journal.add(entry(2))
             if waits:
                 disk.journal.hurry()
             disk.end()
@@ -98,15 +98,15 @@ class WindowTests(StoreCase):
 
     def test_the_end_waits_for_no_window_and_leaves_none(self) -> None:
         disk = Disk()
-        disk.journal.write([("a", ())], at_once=False)
+        disk.journal.add(entry(1))
         ended = disk.journal.end()
         disk.clock.advance(0)
-        disk.journal.write([("b", ())], at_once=False)
+        disk.journal.add(entry(2))
         disk.end()
         self.successResultOf(ended)
         disk.clock.advance(0)
         disk.end()
-        self.assertEqual((["a", "b"], []), (disk.written, disk.clock.getDelayedCalls()))
+        self.assertEqual((["1", "2"], []), (disk.written, disk.clock.getDelayedCalls()))
 
 
 class Disk:
@@ -118,10 +118,14 @@ class Disk:
         self._running: tuple[list[str], Deferred[list[Exception]]] | None = None
         self.journal = Journal(self._write, self.clock.callLater)
 
-    def _write(self, groups: list[Any]) -> Deferred[list[Exception]]:
+    def _write(self, items: list[Any]) -> Deferred[list[Exception]]:
         assert self._running is None, "one transaction at a time"
         done: Deferred[list[Exception]] = Deferred()
-        self._running = [sql for group in groups for sql, _ in group], done
+        words = [
+            item.msgid.decode() if isinstance(item, Entry) else "".join(sql for sql, _ in item)
+            for item in items
+        ]
+        self._running = words, done
         return done
 
     def put(self, word: str) -> int:
@@ -169,7 +173,7 @@ class DiskTests(SynchronousTestCase):
         self.assertEqual(0, len(disk.journal))
 
     @settings(deadline=None, max_examples=100)
-    @given(st.lists(st.sampled_from(["put", "well", "badly"]), max_size=30))
+    @given(st.lists(st.sampled_from(["put", "add", "well", "badly"]), max_size=30))
     def test_nothing_is_lost_or_doubled_whatever_the_disk_does(self, steps: list[str]) -> None:
         disk = Disk()
         told: list[int] = []
@@ -179,6 +183,9 @@ class DiskTests(SynchronousTestCase):
             if step == "put":
                 given += 1
                 self.assertEqual(given, disk.put(str(given)))
+            elif step == "add":
+                given += 1
+                self.assertEqual(given, disk.journal.add(entry(given)))
             else:
                 disk.finish(None if step == "well" else FULL)
             self.assertEqual([str(n + 1) for n in range(disk.journal.written)], disk.written)
@@ -249,6 +256,13 @@ class DiskTests(SynchronousTestCase):
             disk.finish()
             self.assertEqual(0, disk.journal._waiting_bytes)
 
+    def test_the_size_of_an_entry_counts(self) -> None:
+        self.patch(module, "MAX_WAITING_BYTES", 2000)
+        for words in ({"text": b"x" * 2000}, {"tags": b"x" * 2000}, {"text": None}):
+            disk = Disk()
+            disk.journal.add(entry(1)._replace(**words))
+            self.assertIs(words != {"text": None}, disk.journal.full)
+
     def test_a_bug_in_who_listens_is_logged_and_stops_nothing(self) -> None:
         disk = Disk()
         disk.journal.on_written = lambda _: 1 // 0  # type: ignore[assignment]
@@ -273,7 +287,7 @@ class FileTests(StoreCase):
     def test_a_disk_that_fails_loses_nothing(self) -> None:
         told: list[int] = []
         self.store.on_written = told.append
-        broken = self.patch(self.store.database, "write_groups", refuse)
+        broken = self.patch(self.store.database, "write_all", refuse)
         self.store.add(entry(1))
         self.turn()
         self.store.add(entry(2))
@@ -291,10 +305,12 @@ class FileTests(StoreCase):
             RegisteredChannel(b"#a", b"al", 1, 1, ranks={b"al": b"o", b"AL": b"v"})
         )
         self.store.add(entry(2, time=2**64))
-        ticket = self.store.add(entry(3))
+        # More than go in one statement.
+        good = [entry(number) for number in range(3, 90)]
+        ticket = [self.store.add(one) for one in good][-1]
         self.turn()
         self.assertEqual((True, ticket), (self.store.healthy, self.store.written))
-        self.assertEqual([entry(1), entry(3)], list(self.store.database.history.export(None)))
+        self.assertEqual([entry(1), *good], list(self.store.database.history.export(None)))
         self.assertEqual((), self.store.database.load().channels)
         self.assertEqual(1, len(self.flushLoggedErrors(sqlite3.IntegrityError)))
         self.assertEqual(1, len(self.flushLoggedErrors(OverflowError)))
@@ -315,7 +331,7 @@ class FileTests(StoreCase):
         self.assertEqual([2, 2], [event["count"] for event in log if "count" in event])
 
     def test_a_store_closes_even_if_the_disk_fails(self) -> None:
-        self.patch(self.store.database, "write_groups", refuse)
+        self.patch(self.store.database, "write_all", refuse)
         self.store.add(entry(1))
         closed = self.store.close()
         for _ in range(LAST_TRIES + 1):

@@ -210,7 +210,7 @@ class Model(RuleBasedStateMachine):
             self.closed.remove(before)
             self.closed.add(after)
         self.entries = [
-            replace(one, target=after) if one.target == before else one for one in self.entries
+            one._replace(target=after) if one.target == before else one for one in self.entries
         ]
         for (who, target), marker in list(self.markers.items()):
             if target == before:

@@ -42,12 +42,8 @@ class Reader(Protocol):
     """What writes history down and reads it; `store.Store` does."""
 
     @property
-    def full(self) -> bool:
-        """Whether so much waits that no more is to be written."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the last write succeeded."""
+    def troubled(self) -> bool:
+        """Whether what is to be kept cannot be written down at present."""
 
     def add(self, entry: Entry) -> int:
         """Write down what was said or happened; gives the ticket."""
@@ -122,7 +118,7 @@ class History:
     @property
     def troubled(self) -> bool:
         """Whether what is to be kept cannot be written down at present."""
-        return self.store is not None and (self.store.full or not self.store.healthy)
+        return self.store is not None and self.store.troubled
 
     def channel(self, channel: Channel) -> bytes | None:
         """
@@ -200,25 +196,7 @@ class History:
         """
         if self.store is None:
             return 0
-        text = message.text
-        concatenated: tuple[int, ...] = ()
-        if isinstance(message, OutgoingMultiline):
-            text, concatenated = message.pieces, message.concatenated
-        return self.store.add(
-            Entry(
-                message.msgid,
-                message.milliseconds,
-                target,
-                message.source,
-                message.account,
-                message.command,
-                tuple(message.params),
-                text,
-                tags,
-                concatenated,
-                bot,
-            )
-        )
+        return self.store.add(_entry(message, message.msgid, target, tags, bot=bot))
 
     def happened(self, message: Outgoing, channels: Sequence[Channel]) -> None:
         """
@@ -235,18 +213,7 @@ class History:
             target = self.channel(channel)
             if target is None or b"u" in channel.flags:
                 continue
-            store.add(
-                Entry(
-                    msgid,
-                    message.milliseconds,
-                    target,
-                    message.source,
-                    message.account,
-                    message.command,
-                    tuple(message.params),
-                    message.text,
-                )
-            )
+            store.add(_entry(message, msgid, target))
             # A name is that of one entry.
             msgid = self._server.new_message_id()
 
@@ -364,6 +331,28 @@ def _is_closed(channel: Channel) -> bool:
 
 def _reader(user: User) -> bytes | User:
     return user if user.account is None else fold(user.account)
+
+
+def _entry(
+    message: Outgoing, msgid: bytes, target: bytes, tags: bytes = b"", *, bot: bool = False
+) -> Entry:
+    text = message.text
+    concatenated: tuple[int, ...] = ()
+    if isinstance(message, OutgoingMultiline):
+        text, concatenated = message.pieces, message.concatenated
+    return Entry(
+        msgid,
+        message.milliseconds,
+        target,
+        message.source,
+        message.account,
+        message.command,
+        tuple(message.params),
+        text,
+        tags,
+        concatenated,
+        bot,
+    )
 
 
 def revived(entry: Entry, reference: bytes, *, extended_join: bool) -> Outgoing:

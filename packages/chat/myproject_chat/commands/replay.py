@@ -17,7 +17,6 @@ Sources: https://ircv3.net/specs/batches/chathistory; Ergo's manual, "Bouncer" a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -127,7 +126,7 @@ def _stamped(entry: Entry) -> Entry:
     moment = datetime.fromtimestamp(entry.time / 1000, UTC).strftime("[%Y-%m-%d %H:%M] ")
     text = entry.text or b""
     action = _ACTION if text.startswith(_ACTION) else b""
-    return replace(entry, text=action + moment.encode("ascii") + text.removeprefix(action))
+    return entry._replace(text=action + moment.encode("ascii") + text.removeprefix(action))
 
 
 def other_party(session: Session, who: bytes, target: bytes) -> bytes:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from myproject_chat.store.history import History
-from myproject_chat.store.records import Loaded
-from myproject_chat.store.rows import Statement, load
+from myproject_chat.store.records import Entry, Loaded
+from myproject_chat.store.rows import Group, Statement, load, put_entries
 from myproject_chat.store.schema import differences, is_current, is_empty, migrate
 
 __all__ = ["MEMORY", "Database", "InUseError"]
@@ -180,32 +180,32 @@ class Database:
                 execute("ROLLBACK")
             raise
 
-    def write_groups(self, groups: Sequence[Sequence[Statement]]) -> list[Exception]:
+    def write_all(self, items: Sequence[Entry | Group]) -> list[Exception]:
         """
-        Write each group, or nothing of it, all in one transaction.
+        Write each entry and each group, or nothing of it, all in one transaction.
 
-        A group that cannot be written whatever the disk does is a bug; it must not keep the others from being
+        One that cannot be written whatever the disk does is a bug; it must not keep the others from being
         written, now and for ever.
 
-        :param groups: what, in its order.
+        :param items: what, in its order.
         :return: what was wrong with those that were left out.
         :raises sqlite3.Error: the disk does not take them; nothing was written.
         """
         try:
-            self.write(statement for group in groups for statement in group)
+            self.write(_statements(items))
         except _MISTAKES:
             wrong: list[Exception] = []
-            self.write(self._one_by_one(groups, wrong))
+            self.write(self._one_by_one(items, wrong))
             return wrong
         return []
 
     def _one_by_one(
-        self, groups: Sequence[Sequence[Statement]], wrong: list[Exception]
+        self, items: Sequence[Entry | Group], wrong: list[Exception]
     ) -> Iterable[Statement]:
-        for group in groups:
+        for item in items:
             yield "SAVEPOINT one", ()
             try:
-                for sql, values in group:
+                for sql, values in _statements([item]):
                     self._connection.execute(sql, values)
             except _MISTAKES as mistake:
                 wrong.append(mistake)
@@ -219,6 +219,19 @@ class Database:
         :param now: seconds since 1970.
         """
         self._connection.execute("DELETE FROM bans WHERE expires <= ?", (now,))
+
+
+def _statements(items: Sequence[Entry | Group]) -> Iterator[Statement]:
+    """Give the statements that write some entries and groups; entries that follow each other go together."""
+    entries: list[Entry] = []
+    for item in items:
+        if isinstance(item, Entry):
+            entries.append(item)
+            continue
+        yield from put_entries(entries)
+        entries = []
+        yield from item
+    yield from put_entries(entries)
 
 
 def _make(path: str, how: int) -> None:

@@ -26,7 +26,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from myproject_chat.store.rows import Statement
+from myproject_chat.store.records import Entry
+from myproject_chat.store.rows import Group, Statement
 
 __all__ = [
     "LAST_TRIES",
@@ -42,7 +43,7 @@ __all__ = [
 #: Writes that may wait: at 50,000 messages a minute two minutes'.
 MAX_WAITING: Final = 100_000
 
-#: Bytes of their values. Most messages have a hundred; one may have twelve thousand.
+#: Bytes of their values, about. Most messages have a hundred; one may have twelve thousand.
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 
 #: Seconds that what nobody waits for may wait for more.
@@ -57,7 +58,9 @@ RETRY: Final = 1.0
 #: How often it is tried again at the end: another program may have the file for a moment.
 LAST_TRIES: Final = 5
 
-_Group = tuple[Statement, ...]
+# What an entry takes beside its words, at most: names, addresses, tuples.
+_ENTRY_BYTES: Final = 512
+
 _Waiter = tuple[int, Deferred[None]]
 
 
@@ -76,8 +79,8 @@ class Journal:
     """
     What waits to be written.
 
-    :param write: writes groups of statements where the file may be used, in the order of the calls; gives
-        what was wrong with those that cannot be written at all.
+    :param write: writes entries and groups of statements where the file may be used, in the order of the
+        calls; gives what was wrong with those that cannot be written at all.
     :param later: calls a function after some seconds.
 
     :ivar given: the last ticket.
@@ -90,7 +93,7 @@ class Journal:
 
     def __init__(
         self,
-        write: Callable[[list[_Group]], Deferred[list[Exception]]],
+        write: Callable[[list[Entry | Group]], Deferred[list[Exception]]],
         later: Callable[[float, Callable[[], None]], Delayed],
     ) -> None:
         self._write = write
@@ -99,8 +102,8 @@ class Journal:
         self.written = 0
         self.healthy = True
         self.on_written: Callable[[int], None] = lambda _: None
-        # What waits, a group for each ticket; then what is being written.
-        self._waiting: list[_Group] = []
+        # What waits, an item for each ticket; then what is being written.
+        self._waiting: list[Entry | Group] = []
         self._waiting_bytes = 0
         self._batch_size = self._batch_bytes = 0
         # Whether a transaction runs, begins with the turn's end, or is to be tried again; whether somebody
@@ -119,15 +122,15 @@ class Journal:
     def full(self) -> bool:
         """Whether so much waits that no more is to be written."""
         return (
-            len(self) >= MAX_WAITING or self._waiting_bytes + self._batch_bytes >= MAX_WAITING_BYTES
+            len(self._waiting) + self._batch_size >= MAX_WAITING
+            or self._waiting_bytes + self._batch_bytes >= MAX_WAITING_BYTES
         )
 
-    def write(self, statements: Iterable[Statement], *, at_once: bool = True) -> int:
+    def write(self, statements: Iterable[Statement]) -> int:
         """
-        Have something written.
+        Have something written, with the end of the turn.
 
         :param statements: what is written together, or not at all.
-        :param at_once: whether that begins at the end of the turn, or may wait until somebody waits for it.
         :return: the ticket.
         """
         group = tuple(statements)
@@ -137,7 +140,23 @@ class Journal:
                 if type(value) is bytes:
                     self._waiting_bytes += len(value)
         self.given += 1
-        if at_once or len(self._waiting) >= _BATCH:
+        self.hurry()
+        return self.given
+
+    def add(self, entry: Entry) -> int:
+        """
+        Have an entry of history written, with the end of the window or once somebody waits for it.
+
+        This is done for each message of a busy server: it does as little as can be.
+
+        :param entry: the entry.
+        :return: the ticket.
+        """
+        waiting = self._waiting
+        waiting.append(entry)
+        self._waiting_bytes += _ENTRY_BYTES + len(entry.text or b"") + len(entry.tags)
+        self.given += 1
+        if len(waiting) >= _BATCH:
             self.hurry()
         elif self._window is None:
             self._plan()
@@ -237,7 +256,7 @@ class Journal:
         self._readers = [one for one in self._readers if one[0] > self.written]
         return [waiter for ticket, waiter in every if ticket <= self.written]
 
-    def _failed(self, batch: list[_Group], failure: Failure) -> None:
+    def _failed(self, batch: list[Entry | Group], failure: Failure) -> None:
         self._waiting = batch + self._waiting
         self._waiting_bytes += self._batch_bytes
         self._batch_size = self._batch_bytes = 0

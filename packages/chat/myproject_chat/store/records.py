@@ -8,6 +8,7 @@ others seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from myproject_chat.names import fold
 from myproject_chat.scram import ScramCredentials
@@ -126,10 +127,9 @@ class NetworkBan:
     expires: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """
-    One thing that was said or happened.
+    One thing that was said or happened: a tuple, as one is made for each message.
 
     :ivar msgid: its name.
     :ivar time: when, in milliseconds since 1970.

@@ -78,9 +78,7 @@ class Store:
         self.history_age = history_age
         self.on_changed: Callable[[Loaded], None] = lambda _: None
         self._database: Database | None = None
-        self._journal = Journal(
-            lambda groups: run(partial(self.database.write_groups, groups)), later
-        )
+        self._journal = Journal(lambda items: run(partial(self.database.write_all, items)), later)
         self._small_changes = 0
         self._left_out = 0
         self._told_full = False
@@ -155,6 +153,12 @@ class Store:
         """Whether so much waits that no more is to be written."""
         return self._journal.full
 
+    @property
+    def troubled(self) -> bool:
+        """Whether what is to be kept cannot be written down at present."""
+        journal = self._journal
+        return journal.full or not journal.healthy
+
     def when_written(self, ticket: int) -> Deferred[None]:
         """Wait until something is safe; see `Journal.when_written`."""
         return self._journal.when_written(ticket)
@@ -179,13 +183,10 @@ class Store:
                 self._left_out += 1
                 return self._journal.given
         elif self._told_full:
-            self._told_full = False
-            text = "the disk keeps up again; {count} events are missing from the history"
-            self._log.info(text, count=self._left_out)
-            self._left_out = 0
+            self._tell_room()
         if self._dirty is not None:
             self._dirty.add(entry.target)
-        return self._journal.write(rows.put_entry(entry), at_once=False)
+        return self._journal.add(entry)
 
     def hurry(self) -> None:
         """Have all that was added written now: somebody waits for that. Everything else is so by itself."""
@@ -199,6 +200,12 @@ class Store:
                 " kept, and events are left out of the history",
                 count=len(self._journal),
             )
+
+    def _tell_room(self) -> None:
+        self._told_full = False
+        text = "the disk keeps up again; {count} events are missing from the history"
+        self._log.info(text, count=self._left_out)
+        self._left_out = 0
 
     def redact(self, target: bytes, msgid: bytes) -> int:
         """Take an entry out of a history; gives the ticket."""
