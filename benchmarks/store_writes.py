@@ -4,11 +4,11 @@ How many entries does the store take in a second, and how long is it from `add` 
 The store with its thread, a reactor and a file in a new folder (or in a new one in the folder that is
 named), each entry with a ticket of its own. Two loads:
 
-====== ===================================================================================
+====== ==========================================================================================
 flood  as many as it takes, so many waiting at any time: entries in a second
-pace   50,000 a minute, each at its time: milliseconds from `add` to `on_written`, and how late
-       the reactor's turns are meanwhile, beside the same without the store
-====== ===================================================================================
+pace   50,000 a minute, each at its time, and somebody waits for each: milliseconds from `add` to
+       `on_written`, and how late the reactor's turns are meanwhile, beside the same without the store
+====== ==========================================================================================
 
 Each is run with ``synchronous = NORMAL``, and with FULL (``flush``), whose figures are the disk's. They
 depend on the machine and what else it does: compare within one run.
@@ -108,6 +108,7 @@ class Load:
             while writing and len(added) < (now - start) * PACE:
                 added.append(now)
                 store.add(entry(len(added)))
+            store.hurry()
 
         store.on_written = written
         self.service.startService()

@@ -35,6 +35,7 @@ def main(path: str, first: int) -> None:
         for _ in range(7 if number - safe < AHEAD else 0):
             service.store.add(entry(number, b"#a" if number % 2 else b"al bo"))
             number += 1
+        service.store.hurry()
         clock.callLater(0, write)
 
     def report(ticket: int) -> None:

@@ -8,10 +8,15 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from queue import SimpleQueue
+from typing import Any, NoReturn, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -22,7 +27,9 @@ from myproject_chat.store.history import History
 from myproject_chat.store.rows import put_account
 from myproject_chat.store.schema import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from myproject_chat.store.service import StoreService
+from myproject_chat.store.thread import FileThread
 from tests.chat.storing import at_once, entry, refuse
+from tests.support import wait_until
 
 
 class FileTests(SynchronousTestCase):
@@ -196,11 +203,24 @@ class MigrationTests(SynchronousTestCase):
         self.assertEqual((Account(b"Al", 5, "hash", None, (b"ab",)),), database.load().accounts)
 
 
+class InPlace:
+    """A thread that is none: what it is to run is run on the spot."""
+
+    def __init__(self, _: object) -> None:
+        self.run = at_once
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End."""
+
+
 class ServiceTests(SynchronousTestCase):
     """The service, with a clock of the tests' and without its thread."""
 
     def setUp(self) -> None:
-        self.patch(service_module, "deferToThreadPool", lambda _, __, function: at_once(function))
+        self.patch(service_module, "FileThread", InPlace)
         self.clock = Clock()
         self.path = self.mktemp()
         self.loaded: list[Loaded] = []
@@ -234,6 +254,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_one_that_is_stopped_before_the_reactor_runs_has_no_thread_and_no_file(self) -> None:
         service = StoreService(self.path, self.loaded.append, lambda: 100.0, reactor=self.clock)
+        self.patch(service_module, "FileThread", FileThread)
         threads = threading.active_count()
         service.startService()
         self.assertEqual(threads, threading.active_count())
@@ -307,6 +328,53 @@ class ServiceTests(SynchronousTestCase):
         self.clock.pump([1] * 3)
         looked.restore()
         self.stop(service)
+
+
+class Words(dict[str, bytes]):
+    """What a function was given, and can be seen to be gone."""
+
+
+class FileThreadTests(SynchronousTestCase):
+    """The thread, with a reactor that only notes what it is to call."""
+
+    def setUp(self) -> None:
+        self.calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self.thread = FileThread(cast(IReactorFromThreads, self))
+
+    def callFromThread(self, function: Callable[..., object], *given: object) -> None:
+        self.calls.put(partial(function, *given))
+
+    def test_all_are_run_in_their_order_and_what_came_before_it_began_too(self) -> None:
+        ran: list[tuple[int, str]] = []
+
+        def run(number: int) -> int:
+            ran.append((number, threading.current_thread().name))
+            return 1 // (number - 1)
+
+        done = [self.thread.run(partial(run, number)) for number in range(2)]
+        self.assertEqual([], ran)
+        self.thread.start()
+        done.append(self.thread.run(partial(run, 2)))
+        self.thread.stop()
+        self.assertEqual([(number, "chat store") for number in range(3)], ran)
+        # Nobody is told in its thread.
+        for one in done:
+            self.assertNoResult(one)
+            self.calls.get_nowait()()
+        self.assertEqual(-1, self.successResultOf(done[0]))
+        self.failureResultOf(done[1], ZeroDivisionError)
+        self.assertEqual(1, self.successResultOf(done[2]))
+
+    def test_it_keeps_nothing_of_what_it_ran(self) -> None:
+        words = Words()
+        there = weakref.ref(words)
+        self.thread.start()
+        self.thread.run(partial(len, words))
+        self.calls.get()()
+        del words
+        # It waits for the next now, or is about to.
+        wait_until(lambda: there() is None, what="what was run is gone")
+        self.thread.stop()
 
 
 class ThreadTests(TestCase):

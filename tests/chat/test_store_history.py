@@ -155,13 +155,6 @@ class HistoryTests(StoreCase):
         self.turn()
         self.assertEqual([entry(3)], list(self.store.database.history.export(None)))
 
-    def test_the_last_of_a_conversation_counts_in_whatever_order(self) -> None:
-        for number, time in ((1, 5), (2, 9), (3, 7)):
-            self.store.add(entry(number, b"al bo", time=time))
-        reading = self.store.targets(b"al", [], 0, 10, 5)
-        self.turn()
-        self.assertEqual([(b"al bo", 9)], self.successResultOf(reading))
-
     def test_everything_of_an_entry_comes_back(self) -> None:
         whole = Entry(
             b"x",

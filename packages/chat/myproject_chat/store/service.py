@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from myproject.errors import CannotStart
 from myproject_chat.store.database import MEMORY, Database, InUseError
@@ -26,6 +24,7 @@ from myproject_chat.store.journal import Delayed, LostError
 from myproject_chat.store.records import Loaded
 from myproject_chat.store.schema import NewerVersionError
 from myproject_chat.store.store import Store
+from myproject_chat.store.thread import FileThread
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -70,7 +69,7 @@ class StoreService(Service):
         self._ready = ready
         self._wall = wall
         self._reactor = reactor
-        self._pool: ThreadPool | None = None
+        self._thread: FileThread | None = None
         self._starting: IDelayedCall | None = None
         self._calls: list[LoopingCall] = []
         self.store = Store(
@@ -91,13 +90,13 @@ class StoreService(Service):
         """
         self.store.history_length = history_length
         self.store.history_age = int(history_age * 1000)
-        if self._pool is not None:
+        if self._thread is not None:
             self.store.set_flush(flush=flush)
 
     def _run(self, function: Callable[[], Any]) -> Deferred[Any]:
-        if self._pool is None:
+        if self._thread is None:
             raise RuntimeError("the store's thread does not run")
-        return deferToThreadPool(self._reactor, self._pool, function)
+        return self._thread.run(function)
 
     def _later(self, seconds: float, function: Callable[[], None]) -> Delayed:
         clock: IReactorTime = self._reactor
@@ -121,7 +120,7 @@ class StoreService(Service):
             raise CannotStart(
                 f"cannot use the state file {self.path}: {_why(failure)}; {_remedy(failure)}"
             ) from None
-        self._pool = ThreadPool(1, 1, "chat store")
+        self._thread = FileThread(self._reactor)
         # A thread would keep the process from ending if another service could not start.
         self._starting = self._reactor.callLater(0, self._begin)
         if self.path != MEMORY:
@@ -132,8 +131,8 @@ class StoreService(Service):
     def _begin(self) -> None:
         """The reactor runs: from here on the store's thread does, too."""
         self._starting = None
-        if self._pool is not None:
-            self._pool.start()
+        if self._thread is not None:
+            self._thread.start()
 
     def _every(self, seconds: float, call: Callable[[], Deferred[None]]) -> None:
         """Call it now and then. What fails is told once, and goes on: a full disk is not full for ever."""
@@ -164,7 +163,7 @@ class StoreService(Service):
         :return: fires when it is closed.
         """
         super().stopService()
-        if self._pool is None:
+        if self._thread is None:
             return None
         calls, self._calls = self._calls, []
         for call in calls:
@@ -172,15 +171,15 @@ class StoreService(Service):
         if self._starting is not None:
             # The reactor has not run: nothing was written, and nobody would tell us that it was.
             self._starting.cancel()
-            self._starting = self._pool = None
+            self._starting = self._thread = None
             self.store.database.close()
             return None
-        return self.store.close().addBoth(self._stop_pool)
+        return self.store.close().addBoth(self._stop_thread)
 
-    def _stop_pool(self, result: Any) -> Any:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
+    def _stop_thread(self, result: Any) -> Any:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
         return result
 
 
