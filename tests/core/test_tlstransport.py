@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from incremental import Version
+from OpenSSL import SSL
 from twisted._version import __version__ as version
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
@@ -121,6 +123,78 @@ class LessTests(TLSCase):
         for each in one, other:
             each.connection.bio_write(each.wire.value())
             self.assertEqual(b"one one one ", each.connection.recv(100))
+
+    def test_what_is_not_bytes_is_refused_where_it_is_written(self) -> None:
+        layer: Any = Visitor(self.serve()).server
+        for wrong in "text", 5, None:
+            self.assertRaises(TypeError, layer.write, wrong)
+
+    def test_a_lot_is_not_kept_until_the_turn_ends(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+        for count in (3, 3, 1):
+            for _ in range(count):
+                layer.write(b"x" * 30_000)
+            self.assertEqual(count == 3, len(visitor.wire.value()) > 90_000)
+            visitor.wire.clear()
+
+    def test_a_peer_may_have_asked_for_short_records(self) -> None:
+        """RFC 6066, section 4: OpenSSL takes less at once then."""
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+
+        class Short:
+            def __init__(self, connection: Any) -> None:
+                self.connection = connection
+
+            def send(self, data: bytes) -> int:
+                done: int = self.connection.send(data[:10])
+                return done
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.connection, name)
+
+        layer._tlsConnection = Short(layer._tlsConnection)
+        layer.write(b"0123456789" * 3 + b"end")
+        visitor.pump()
+        got = b""
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                got += visitor.connection.recv(100)
+        self.assertEqual(b"0123456789" * 3 + b"end", got)
+
+    def test_what_looks_like_a_record_within_one_is_none(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+        layer._receive_record = lambda _: self.fail("it is no record")
+        layer.dataReceived(b"\x17\x03\x03\x00\x40" + b"?" * 10)
+        layer.dataReceived(b"\x17\x03\x03\x00\x01?")
+
+    def test_what_was_written_before_a_protocol_raised_is_sent_to_one_that_stays(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+
+        def fail(_: bytes) -> None:
+            layer.write(b"before")
+            raise ZeroDivisionError
+
+        layer.wrappedProtocol.dataReceived = fail
+        visitor.connection.send(b"x")
+        record = visitor.connection.bio_read(100)
+        self.assertRaises(ZeroDivisionError, layer.dataReceived, record)
+        visitor.pump()
+        self.assertEqual(b"before", visitor.connection.recv(100))
+
+    def test_a_producers_last_words_go_before_the_goodbye(self) -> None:
+        visitor = Visitor(self.serve())
+        layer: Any = visitor.server
+        layer.registerProducer(Source(layer), True)
+        layer.loseConnection()
+        layer.write(b"last words")
+        layer.unregisterProducer()
+        visitor.pump()
+        self.assertEqual(b"last words", visitor.connection.recv(100))
+        self.assertRaises(SSL.ZeroReturnError, visitor.connection.recv, 100)
 
     def test_nobody_is_left_to_be_seen_to(self) -> None:
         visitor = Visitor(self.serve())

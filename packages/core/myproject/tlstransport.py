@@ -306,8 +306,6 @@ class TLSTransport(BufferingTLSTransport):
 
         :param reason: why the connection is gone.
         """
-        # Nobody is there to hear what is written from now on, in connectionLost of the protocol for instance.
-        self._reading = True
         super(BufferingTLSTransport, self).connectionLost(reason)
         self._written.clear()
         if self._added:
