@@ -21,10 +21,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from myproject.errors import CannotStart
+from myproject_chat.selectors import Query, Subcommand
 from myproject_chat.store import MEMORY, Account, Database, Loaded
 from myproject_chat.store import service as service_module
 from myproject_chat.store.history import History
-from myproject_chat.store.rows import put_account
+from myproject_chat.store.rows import put_account, put_entries
 from myproject_chat.store.schema import APPLICATION_ID, MIGRATIONS, VERSION, migrate
 from myproject_chat.store.service import StoreService
 from myproject_chat.store.thread import FileThread
@@ -201,6 +202,20 @@ class MigrationTests(SynchronousTestCase):
         self.addCleanup(database.close)
         self.assertEqual([], database.check())
         self.assertEqual((Account(b"Al", 5, "hash", None, (b"ab",)),), database.load().accounts)
+
+    def test_a_history_of_version_2_is_read_as_it_was(self) -> None:
+        path = self.mktemp()
+        entries = [entry(n, command=b"JOIN" if n % 3 else b"NOTICE") for n in range(1, 20)]
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            migrate(connection, MIGRATIONS[:2])
+            for sql, values in put_entries(entries):
+                connection.execute(sql, values)
+        with contextlib.closing(Database(path)) as database:
+            self.assertEqual([], database.check())
+            self.assertEqual(entries, list(database.history.export(b"#a")))
+            latest = Query(Subcommand.LATEST, b"#a", (), 3)
+            for events, wanted in ((True, entries[-3:]), (False, entries[11::3])):
+                self.assertEqual(wanted, database.history.entries(b"#a", latest, events=events))
 
 
 class InPlace:

@@ -234,7 +234,7 @@ class PlanTests(StoreCase):
         (plan, *_) = self.plans(
             lambda: self.store.database.history.entries(b"#a", spoken, events=False)
         )
-        self.assertIn("USING INDEX history_spoken", plan)
+        self.assertIn("USING INDEX history_by_target (target=? AND <expr>=? AND time>?", plan)
 
 
 #: Masks of bans, and when these end.

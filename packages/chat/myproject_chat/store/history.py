@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from myproject_chat.selectors import Bound, Moment, Query, Subcommand
 from myproject_chat.store.records import Entry
@@ -26,9 +26,13 @@ _LAST_ID: Final = 2**63 - 1
 _COLUMNS: Final = (
     "msgid, time, target, source, account, command, params, text, tags, concatenated, bot"
 )
-_IS_SPOKEN: Final = "command IN ({})".format(", ".join(f"x'{word.hex()}'" for word in SPOKEN))
+# What was said, and what happened; an index has these words behind the target, and the times behind them.
+_IS_SPOKEN: Final = "(command IN ({})) = 1".format(", ".join(f"x'{word.hex()}'" for word in SPOKEN))
+_IS_EVENT: Final = _IS_SPOKEN.replace("= 1", "= 0")
 
+# What was not deleted with its history: of any, and of the one that is asked for, which is looked up once.
 _ALIVE: Final = "id > coalesce((SELECT last FROM doomed WHERE doomed.target = history.target), 0)"
+_ALIVE_OF_TARGET: Final = f"id > {LAST_DOOMED.replace('?', ':target')}"
 
 #: One step of the index for each target: a DISTINCT would walk all of it.
 _TARGETS: Final = """
@@ -42,6 +46,35 @@ _TARGETS: Final = """
 """
 
 _Place = tuple[int, int]
+
+
+def _in_order(
+    columns: str,
+    where: str,
+    *,
+    kinds: Sequence[str] = (_IS_SPOKEN, _IS_EVENT),
+    backwards: bool = False,
+) -> str:
+    """
+    Select what one history (``:target``) has, in its order: SQLite merges what was said and what happened.
+
+    :param columns: what of it, with time and id.
+    :param where: which.
+    :param kinds: one of these, or both.
+    :param backwards: whether the latest come first.
+    """
+    halves = " UNION ALL ".join(
+        f"SELECT {columns} FROM history WHERE target = :target AND {kind} AND {where}"  # noqa: S608 (our own words)
+        for kind in kinds
+    )
+    order = "DESC" if backwards else "ASC"
+    return f"{halves} ORDER BY time {order}, id {order}"
+
+
+def _delete_first(where: str = "TRUE") -> str:
+    """Delete the first ``:most`` of one history, of those that are meant."""
+    first = _in_order("time, id", where)
+    return f"DELETE FROM history WHERE id IN (SELECT id FROM ({first} LIMIT :most))"  # noqa: S608 (our own words)
 
 
 class History:
@@ -65,7 +98,7 @@ class History:
         :param events: whether what happened counts, or only what was said.
         :return: the entries, the oldest first; none if a bound names a message that is not there.
         """
-        kinds = "" if events else f" AND {_IS_SPOKEN}"
+        kinds = (_IS_SPOKEN, _IS_EVENT) if events else (_IS_SPOKEN,)
         bounds = []
         for bound in query.bounds:
             place = self._place(target, bound)
@@ -97,19 +130,27 @@ class History:
         return None if row is None else (row, row)
 
     def _read(
-        self, target: bytes, kinds: str, low: _Place, high: _Place, limit: int, *, backwards: bool
+        self,
+        target: bytes,
+        kinds: Sequence[str],
+        low: _Place,
+        high: _Place,
+        limit: int,
+        *,
+        backwards: bool,
     ) -> list[Entry]:
-        order = "DESC" if backwards else "ASC"
-        rows = self._execute(
-            f"SELECT {_COLUMNS} FROM history WHERE target = ? AND (time, id) > (?, ?)"  # noqa: S608 (our own words)
-            f" AND (time, id) < (?, ?) AND id > {LAST_DOOMED}{kinds}"
-            f" ORDER BY time {order}, id {order} LIMIT ?",
-            (target, *low, *high, target, limit),
-        ).fetchall()
-        entries = [entry_of(row) for row in rows]
+        inside = "(time, id) > (:after, :behind) AND (time, id) < (:until, :before)"
+        sql = _in_order(
+            f"{_COLUMNS}, id", f"{inside} AND {_ALIVE_OF_TARGET}", kinds=kinds, backwards=backwards
+        )
+        values = {"target": target, "limit": limit}
+        values |= zip(("after", "behind", "until", "before"), (*low, *high), strict=True)
+        entries = [entry_of(row[:-1]) for row in self._execute(f"{sql} LIMIT :limit", values)]
         return entries[::-1] if backwards else entries
 
-    def _around(self, target: bytes, place: _Place, limit: int, kinds: str) -> list[Entry]:
+    def _around(
+        self, target: bytes, place: _Place, limit: int, kinds: Sequence[str]
+    ) -> list[Entry]:
         """Half of them before, the one itself and what comes at that time first among those behind."""
         before = self._read(target, kinds, (0, 0), place, limit // 2, backwards=True)
         time, number = place
@@ -160,13 +201,12 @@ class History:
 
         :param target: of one channel or conversation; None for all.
         """
-        where = "" if target is None else " AND target = ?"
-        values: tuple[Any, ...] = () if target is None else (target,)
-        rows = self._execute(
-            f"SELECT {_COLUMNS} FROM history WHERE {_ALIVE}{where} ORDER BY time, id",  # noqa: S608 (our own words)
-            values,
-        )
-        return map(entry_of, rows)
+        if target is None:
+            sql = f"SELECT {_COLUMNS}, id FROM history WHERE {_ALIVE} ORDER BY time, id"  # noqa: S608 (our own words)
+        else:
+            sql = _in_order(f"{_COLUMNS}, id", _ALIVE_OF_TARGET)
+        rows = self._execute(sql, {"target": target})
+        return (entry_of(row[:-1]) for row in rows)
 
     def count(self) -> int:
         """Count the entries."""
@@ -206,13 +246,11 @@ class History:
         doomed = self._execute("SELECT target, last FROM doomed LIMIT 1").fetchone()
         if doomed is None:
             return False
-        deleted = self._execute(
-            "DELETE FROM history WHERE id IN"
-            " (SELECT id FROM history WHERE target = ? AND id <= ? ORDER BY time, id LIMIT ?)",
-            (*doomed, SLICE),
-        ).rowcount
+        target, last = doomed
+        values = {"target": target, "last": last, "most": SLICE}
+        deleted = self._execute(_delete_first("id <= :last"), values).rowcount
         if deleted < SLICE:
-            self._execute("DELETE FROM doomed WHERE target = ?", doomed[:1])
+            self._execute("DELETE FROM doomed WHERE target = ?", (target,))
         return True
 
     def prune_long(self, target: bytes, most: int) -> bool:
@@ -228,9 +266,5 @@ class History:
         ).fetchone()
         excess = there_are - most
         if excess > 0:
-            self._execute(
-                "DELETE FROM history WHERE id IN"
-                " (SELECT id FROM history WHERE target = ? ORDER BY time, id LIMIT ?)",
-                (target, min(excess, SLICE)),
-            )
+            self._execute(_delete_first(), {"target": target, "most": min(excess, SLICE)})
         return bool(excess > SLICE)

@@ -7,7 +7,9 @@ own; one that has been released is never changed, a new one is added behind it.
 Why these keys: history is written at its end, and read by target and time, both ways. So its rows are
 numbered as they come, which makes the table grow at one page, and tells apart what has one time; an index has
 target and time, another finds a message by its name, a third what is too old. In most channels more people
-come and go than speak, and most clients want only what was said: that has an index, too.
+come and go than speak, and most clients want only what was said: so the first has that apart, behind the
+target. (Two indexes by target, one of them partial, are two pages to write for each message where many
+channels are busy: with 200 that took twice the time.)
 
 To delete ten thousand rows takes half a second, in which nobody's message would be safe. So a history that is
 deleted is `doomed`: what it has up to a row's number is not there any more for anybody, and goes a slice
@@ -146,6 +148,12 @@ MIGRATIONS: Final = (
         last INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE closed (target BLOB PRIMARY KEY) WITHOUT ROWID;
+    """,
+    """
+    DROP INDEX history_by_target;
+    DROP INDEX history_spoken;
+    CREATE INDEX history_by_target
+        ON history (target, command IN (x'505249564d5347', x'4e4f54494345'), time, id);
     """,
 )
 
