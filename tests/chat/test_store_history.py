@@ -229,6 +229,11 @@ class PlanTests(StoreCase):
         (export,) = self.plans(lambda: list(history.export(None)))[:1]
         self.assertIn("SCAN history USING INDEX history_by_time in", export)
 
+    def test_a_message_is_written_to_as_few_trees_as_can_be(self) -> None:
+        sql = "SELECT name FROM sqlite_master WHERE tbl_name = 'history' AND sql NOT NULL ORDER BY name"
+        names = [name for (name,) in self.store.database._connection.execute(sql)]
+        self.assertEqual(["history", "history_by_target", "history_by_time"], names)
+
     def test_what_was_said_is_found_among_what_happened(self) -> None:
         spoken = Query(Subcommand.LATEST, b"#a", (), 5)
         (plan, *_) = self.plans(
