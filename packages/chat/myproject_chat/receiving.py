@@ -18,7 +18,6 @@ timer asks once a second who may go on. Which line is answered how, and in which
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -101,7 +100,8 @@ class Receiving(Sending):
         super().__init__(server, link)
         self.batch: Batch | None = None
         self._splitter = LineSplitter()
-        self._inbox: deque[bytes | None] = deque()
+        # The next to be handled stands last. Nearly always it is empty, and that costs a deque 700 bytes.
+        self._inbox: list[bytes | None] = []
         self._waiting = False
         self._waits_for: Awaited | None = None
         self._lag: Fakelag | None = None
@@ -127,7 +127,9 @@ class Receiving(Sending):
         :param data: any bytes, cut anywhere.
         """
         self._heard = self.server.now()
-        self._inbox.extend(self._splitter.feed(data))
+        lines = self._splitter.feed(data)
+        lines.reverse()
+        self._inbox[:0] = lines
         self._work()
         if self._splitter.flooded or (self._lagging and self._is_full()):
             self._flooded()
@@ -152,7 +154,7 @@ class Receiving(Sending):
             lag.settle()
             return False
         self._paid = self._lagging = True
-        self._inbox.appendleft(line)
+        self._inbox.append(line)
         self.server.lagging.put(self, now + delay)
         return True
 
@@ -174,7 +176,7 @@ class Receiving(Sending):
             if self._doomed or self.state is State.CLOSED:
                 inbox.clear()
                 return
-            line = inbox.popleft()
+            line = inbox.pop()
             if line is None:
                 if self._lag is None or not self._has_to_wait(self._lag, line, 1.0):
                     self.reply(ERR_INPUTTOOLONG)
@@ -214,13 +216,13 @@ class Receiving(Sending):
         inbox = self._inbox
         start = line[: -len(text)]
         while inbox:
-            following = inbox[0]
+            following = inbox[-1]
             if following is None or not following.startswith(start):
                 break
             text = following[len(start) :]
             if not _is_plain(text):
                 break
-            inbox.popleft()
+            inbox.pop()
             if lag is not None and self._has_to_wait(lag, following, cost_of(verb)):
                 break
             texts.append(text)
