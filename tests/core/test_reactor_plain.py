@@ -94,6 +94,20 @@ class PlainTests(WithReactor):
         self.assertEqual({"resume"}, set(producer.told))
         self.transport.unregisterProducer()
 
+    def test_what_the_kernel_does_not_take_of_an_answer_waits(self) -> None:
+        self.watched.takes = [1, BlockingIOError(errno.EAGAIN, "later")]
+        self.assertEqual(b"answer", self.answer(lambda it: it.write(b"answer")))
+        self.watched.takes = [BlockingIOError(errno.EAGAIN, "later")]
+        self.assertEqual(b"more", self.answer(lambda it: it.write(b"more")))
+
+    def test_one_whose_socket_is_gone_is_read_no_more(self) -> None:
+        self.assertIn(self.transport, self.reactor._streams.values())
+        fileno = self.transport.fileno
+        self.transport.fileno = lambda: -1
+        self.reactor.removeReader(self.transport)
+        self.assertEqual({}, self.reactor._streams)
+        self.transport.fileno = fileno
+
     def test_one_that_says_something_and_closes_is_closed(self) -> None:
         def close(transport: Any) -> None:
             transport.write(b"bye")

@@ -23,6 +23,7 @@ from twisted.python.log import ILogContext
 
 from myproject.memory import keep_buffers
 from myproject.reactor.logcontext import Current, LogContext
+from myproject.reactor.transports import Corked
 from myproject.reactor.turns import Corking
 
 # Seconds for which epoll_wait(2) is not asked to wait without Twisted's own look at the figure.
@@ -39,6 +40,8 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     def __init__(self) -> None:
         self._current = Current()
+        #: Connections that are read, by descriptor: of all others more has to be asked at each event.
+        self._streams: dict[int, Corked] = {}
         super().__init__()
         # What the loop looks at; if Twisted has it no more, that is better known now.
         _ = self._pendingTimedCalls, self._newTimedCalls, self.threadCallQueue, self._justStopped
@@ -67,7 +70,25 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     doIteration = doPoll
 
-    def _turn(self, wait: float | None, *, once: bool) -> None:  # noqa: C901 (each call would cost 1 %)
+    def addReader(self, reader: Any) -> None:
+        """See ``IReactorFDSet``."""
+        super().addReader(reader)
+        if isinstance(reader, Corked):
+            self._streams[reader.fileno()] = reader
+
+    def removeReader(self, reader: Any) -> None:
+        """See ``IReactorFDSet``."""
+        super().removeReader(reader)
+        if isinstance(reader, Corked):
+            fd: int = reader.fileno()
+            if self._streams.get(fd) is reader:
+                del self._streams[fd]
+            elif fd == -1:
+                # Its socket is gone; it may have been closed behind its back.
+                for known in [each for each, one in self._streams.items() if one is reader]:
+                    del self._streams[known]
+
+    def _turn(self, wait: float | None, *, once: bool) -> None:
         """
         Wait for events, and handle them; then, if it is not for once, do so until the reactor stops.
 
@@ -76,42 +97,25 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
         """
         poll = self._poller.poll
         seconds = self.seconds
-        selectables = self._selectables
-        reads = self._reads
+        streams = self._streams
         current = self._current
         # This may be within an event, of a program that calls iterate().
         before = current.descriptor
         while True:
             for fd, event in poll(-1 if wait is None else wait, EVENTS):
-                try:
-                    selectable = selectables[fd]
-                except KeyError:
+                # Another event of this turn may have paused it.
+                stream = streams.get(fd)
+                if stream is None or event != EPOLLIN:
+                    self._handle(fd, event)
                     continue
-                current.descriptor = selectable
+                current.descriptor = stream
                 try:
-                    if selectable.fileno() == -1:
-                        why: Any = _NO_FILEDESC
-                    elif event == EPOLLIN:
-                        # Another event of this turn may have paused it.
-                        why = selectable.doRead() if fd in reads else None
-                    elif event == EPOLLOUT:
-                        why = selectable.doWrite()
-                    else:
-                        why = None
-                        log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+                    why = stream.doRead()
                 except BaseException:
-                    # Whatever the protocol raises, it costs its own connection only.
-                    why = sys.exc_info()[1]
-                    log.callWithLogger(selectable, self.failed, selectable, why, event == EPOLLIN)
+                    self._raised(stream, event)
                 else:
                     if why:
-                        log.callWithLogger(
-                            selectable,
-                            self._disconnectSelectable,
-                            selectable,
-                            why,
-                            event == EPOLLIN,
-                        )
+                        self._ended(stream, why, event)
             current.descriptor = before
             if once or not self._started:
                 return
@@ -126,6 +130,38 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
             ):
                 self.runUntilCurrent()
                 wait = self.running and self.timeout()
+
+    def _handle(self, fd: int, event: int) -> None:
+        """Handle an event other than something to read of a connection."""
+        selectable = self._selectables.get(fd)
+        if selectable is None:
+            return
+        self._current.descriptor = selectable
+        why: Any = None
+        try:
+            if selectable.fileno() == -1:
+                why = _NO_FILEDESC
+            elif event == EPOLLIN:
+                if fd in self._reads:
+                    why = selectable.doRead()
+            elif event == EPOLLOUT:
+                why = selectable.doWrite()
+            else:
+                log.callWithLogger(selectable, self._doReadOrWrite, selectable, fd, event)
+        except BaseException:
+            self._raised(selectable, event)
+        else:
+            if why:
+                self._ended(selectable, why, event)
+
+    def _raised(self, selectable: Any, event: int) -> None:
+        # Whatever the protocol raises, it costs its own connection only.
+        why = sys.exc_info()[1]
+        log.callWithLogger(selectable, self.failed, selectable, why, event == EPOLLIN)
+
+    def _ended(self, selectable: Any, why: Any, event: int) -> None:
+        disconnect = self._disconnectSelectable
+        log.callWithLogger(selectable, disconnect, selectable, why, event == EPOLLIN)
 
 
 def install() -> None:

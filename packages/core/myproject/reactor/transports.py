@@ -170,7 +170,10 @@ class Corked(_Connection):
             self.reactor.addWriter(self)
             return
         self._queued = True
-        if not self._reading:
+        if self._reading:
+            # There is more to do when the read ends than to send.
+            self._reading = _AS_ASKED
+        else:
             self.reactor.cork(self)
 
     def stopWriting(self) -> None:
@@ -357,10 +360,8 @@ class _TCP(Corked):
         """Deliver what has arrived, then send what the protocol answered."""
         try:
             data = self.socket.recv(self.bufferSize)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return CONNECTION_LOST
+        except OSError as failure:
+            return None if isinstance(failure, BlockingIOError) else CONNECTION_LOST
         if not data:
             return CONNECTION_DONE
         self.received += len(data)
@@ -370,18 +371,30 @@ class _TCP(Corked):
         except BaseException:
             self._end_of_read_failed()
             raise
-        reading, self._reading = self._reading, 0
-        if self._queued:
-            self.uncork()
-        elif reading == _PLAINLY and self._tempDataBuffer:
+        if self._reading == _PLAINLY:
             # Nearly always: nothing but bytes, and no more than the kernel takes.
-            self._tempDataLen = 0
+            self._reading = 0
             chunks = self._tempDataBuffer
-            if len(chunks) == 1:
-                self._send_plainly(chunks.pop())
-            else:
-                self._send_plainly(b"".join(chunks))
-                chunks.clear()
+            if chunks:
+                self._tempDataLen = 0
+                if len(chunks) == 1:
+                    data = chunks.pop()
+                else:
+                    data = b"".join(chunks)
+                    chunks.clear()
+                # As _send_plainly does; the call would cost 1 %.
+                try:
+                    done = self.socket.send(data)
+                except OSError as failure:
+                    self._refused(data, failure)
+                    return None
+                self.sent += done
+                if done != len(data):
+                    self._sent_part(data, done)
+        else:
+            self._reading = 0
+            if self._queued:
+                self.uncork()
         return None
 
     def uncork(self) -> None:
@@ -407,15 +420,22 @@ class _TCP(Corked):
         try:
             done = self.socket.send(data)
         except OSError as failure:
-            if failure.errno not in _LATER:
-                self.reactor.close(self, CONNECTION_LOST)
-                return
-            done = 0
+            self._refused(data, failure)
+            return
         self.sent += done
         if done != len(data):
-            self.dataBuffer = data
-            self.offset = done
-            self._await_kernel()
+            self._sent_part(data, done)
+
+    def _sent_part(self, data: bytes, done: int) -> None:
+        self.dataBuffer = data
+        self.offset = done
+        self._await_kernel()
+
+    def _refused(self, data: bytes, failure: OSError) -> None:
+        if failure.errno in _LATER:
+            self._sent_part(data, 0)
+        else:
+            self.reactor.close(self, CONNECTION_LOST)
 
 
 class TCPServer(_TCP, tcp.Server):
