@@ -254,7 +254,7 @@ class DiskTests(SynchronousTestCase):
             disk.finish()
             self.assertFalse(disk.journal.full)
             disk.finish()
-            self.assertEqual(0, disk.journal._waiting_bytes)
+            self.assertEqual(0, disk.journal._bytes)
 
     def test_the_size_of_an_entry_counts(self) -> None:
         self.patch(module, "MAX_WAITING_BYTES", 2000)

@@ -102,10 +102,9 @@ class Journal:
         self.written = 0
         self.healthy = True
         self.on_written: Callable[[int], None] = lambda _: None
-        # What waits, an item for each ticket; then what is being written.
+        # What waits, an item for each ticket; and the bytes of that, and of what is being written.
         self._waiting: list[Entry | Group] = []
-        self._waiting_bytes = 0
-        self._batch_size = self._batch_bytes = 0
+        self._bytes = 0
         # Whether a transaction runs, begins with the turn's end, or is to be tried again; whether somebody
         # waits for what waits here; what ends the window in which nobody does.
         self._writing = self._hurried = False
@@ -116,15 +115,12 @@ class Journal:
 
     def __len__(self) -> int:
         """Count what is not safe yet."""
-        return len(self._waiting) + self._batch_size
+        return self.given - self.written
 
     @property
     def full(self) -> bool:
         """Whether so much waits that no more is to be written."""
-        return (
-            len(self._waiting) + self._batch_size >= MAX_WAITING
-            or self._waiting_bytes + self._batch_bytes >= MAX_WAITING_BYTES
-        )
+        return self.given - self.written >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def write(self, statements: Iterable[Statement]) -> int:
         """
@@ -138,7 +134,7 @@ class Journal:
         for _, values in group:
             for value in values:
                 if type(value) is bytes:
-                    self._waiting_bytes += len(value)
+                    self._bytes += len(value)
         self.given += 1
         self.hurry()
         return self.given
@@ -154,7 +150,7 @@ class Journal:
         """
         waiting = self._waiting
         waiting.append(entry)
-        self._waiting_bytes += _ENTRY_BYTES + len(entry.text or b"") + len(entry.tags)
+        self._bytes += _ENTRY_BYTES + len(entry.text or b"") + len(entry.tags)
         self.given += 1
         if len(waiting) >= _BATCH:
             self.hurry()
@@ -225,23 +221,21 @@ class Journal:
     def _commit(self) -> None:
         self._hurried = False
         batch, self._waiting = self._waiting, []
-        self._batch_size, self._batch_bytes = len(batch), self._waiting_bytes
-        self._waiting_bytes = 0
         self._write(batch).addCallbacks(
-            partial(self._committed, self.given), partial(self._failed, batch)
+            partial(self._committed, self.given, self._bytes), partial(self._failed, batch)
         ).addErrback(self._bug)
 
     def _bug(self, failure: Failure) -> None:
         self._log.failure("a bug in the store, or in who listens to it", failure)
 
-    def _committed(self, ticket: int, wrong: list[Exception]) -> None:
+    def _committed(self, ticket: int, size: int, wrong: list[Exception]) -> None:
         for mistake in wrong:
             self._log.failure("a bug: this cannot be written, and is left out", Failure(mistake))
         if not self.healthy:
             self.healthy = True
             self._log.info("the store can be written to again")
         self.written = ticket
-        self._batch_size = self._batch_bytes = 0
+        self._bytes -= size
         self._writing = False
         if self._waiting:
             self._plan()
@@ -258,8 +252,6 @@ class Journal:
 
     def _failed(self, batch: list[Entry | Group], failure: Failure) -> None:
         self._waiting = batch + self._waiting
-        self._waiting_bytes += self._batch_bytes
-        self._batch_size = self._batch_bytes = 0
         if self.healthy:
             self.healthy = False
             self._log.error(
