@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from myproject_chat.capability import CAP_NOTIFY, CAPABILITIES, SERVER_TIME
@@ -23,6 +24,7 @@ from myproject_chat.response import tagged
 from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
+    from myproject_chat.forms import Fields, Form
     from myproject_chat.numerics import Numeric
     from myproject_chat.server import Server
     from myproject_chat.state import User
@@ -35,6 +37,8 @@ _SLICE = 1 << 16
 _CAP_ROOM = 350
 # What a peer sent and we send back in an error is cut to this, so that the error still fits a line.
 _MAX_ECHO = 100
+
+_NO_FIELDS: Fields = MappingProxyType({})
 
 
 class Room:
@@ -216,6 +220,21 @@ class Sending(ABC):
         """
         words = numeric.text if text is None else text
         self.say(numeric.code, self.target, *params, text=words, batch=batch)
+
+    def fill(self, form: Form, fields: Fields = _NO_FIELDS) -> None:
+        """
+        Answer with a form.
+
+        :param form: which.
+        :param fields: what is to be filled in, but for the nick.
+        """
+        lines = form.fill({b"nick": self.target, **fields})
+        if self._aside is None and not self.capabilities & SERVER_TIME:
+            self.queue(lines)
+            return
+        # Each has a time; and an answer that has a label is counted in lines.
+        for line in lines.split(b"\r\n")[:-1]:
+            self.queue(self._timed(line + b"\r\n"))
 
     async def drained(self) -> None:
         """

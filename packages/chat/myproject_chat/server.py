@@ -24,6 +24,7 @@ from myproject_chat.capability import AWAY_NOTIFY, offered, sts_news, written
 from myproject_chat.delivery import Outgoing, broadcast
 from myproject_chat.expulsion import expel, expel_all
 from myproject_chat.fakelag import Pace
+from myproject_chat.forms import Forms
 from myproject_chat.history import History
 from myproject_chat.hosts import Hosts
 from myproject_chat.identity import forget_account
@@ -100,6 +101,7 @@ class Server:
 
     :ivar name: the server's name.
     :ivar offered: the capabilities that a client may ask for, with their values.
+    :ivar forms: what everybody is told in the same words.
     :ivar network: who is there, and where.
     :ivar whowas: who was there.
     :ivar passwords: hashes and checks passwords.
@@ -141,6 +143,7 @@ class Server:
         self.wall = wall
         self.name = settings.server_name
         self.offered = offered(settings)
+        self.forms = Forms(self)
         self.network = Network(self.settle)
         self.whowas = Whowas(lambda: self.settings.limits.whowas)
         self.watchers = Watchers()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from myproject_chat.commands.registry import Table
+from myproject_chat.forms import Open
 from myproject_chat.isupport import tokens_by_line
 from myproject_chat.numerics import (
     ERR_HELPNOTFOUND,
@@ -46,11 +47,15 @@ from myproject_chat.numerics import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from myproject_chat.forms import Row
+    from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["INFORMATION", "send_isupport", "send_lusers", "send_motd"]
+__all__ = ["INFORMATION", "isupport_rows", "lusers_rows", "motd_rows", "numbers"]
 
 INFORMATION = Table()
 
@@ -63,56 +68,66 @@ _NAMES_A_LINE = 8
 @INFORMATION.registered(b"LUSERS")
 def lusers(session: Session, _user: User, _message: Message) -> None:
     """Say how many there are."""
-    send_lusers(session)
+    session.fill(session.server.forms.of(lusers_rows), numbers(session.server))
 
 
-def send_lusers(session: Session) -> None:
-    """Answer with how many there are, as for LUSERS; part of every welcome."""
-    server = session.server
+def lusers_rows(_server: Server) -> Iterator[Row]:
+    """Say how many there are, as for LUSERS, with fields as from `numbers`; part of every welcome."""
+    text = b"There are %(visible)d users and %(invisible)d invisible on 1 server"
+    yield RPL_LUSERCLIENT, (), Open(text)
+    yield RPL_LUSEROP, (Open(b"%(operators)d"),), None
+    yield RPL_LUSERUNKNOWN, (Open(b"%(unknown)d"),), None
+    yield RPL_LUSERCHANNELS, (Open(b"%(channels)d"),), None
+    yield RPL_LUSERME, (), Open(b"I have %(users)d clients and 0 servers")
+    both = Open(b"%(users)d"), Open(b"%(most)d")
+    yield RPL_LOCALUSERS, both, Open(b"Current local users %(users)d, max %(most)d")
+    yield RPL_GLOBALUSERS, both, Open(b"Current global users %(users)d, max %(most)d")
+
+
+def numbers(server: Server) -> dict[bytes, int]:
+    """Count what `lusers_rows` tells of."""
     network = server.network
-    users, invisible, most = len(network.users), network.with_mode[b"i"], network.most_users
-    text = b"There are %d users and %d invisible on 1 server"
-    session.reply(RPL_LUSERCLIENT, text=text % (users - invisible, invisible))
-    session.reply(RPL_LUSEROP, b"%d" % network.with_mode[b"o"])
-    session.reply(RPL_LUSERUNKNOWN, b"%d" % (len(server.sessions) - server.registered))
-    session.reply(RPL_LUSERCHANNELS, b"%d" % len(network.channels))
-    session.reply(RPL_LUSERME, text=b"I have %d clients and 0 servers" % users)
-    numbers = (b"%d" % users, b"%d" % most)
-    session.reply(RPL_LOCALUSERS, *numbers, text=b"Current local users %d, max %d" % (users, most))
-    session.reply(
-        RPL_GLOBALUSERS, *numbers, text=b"Current global users %d, max %d" % (users, most)
-    )
+    users, invisible = len(network.users), network.with_mode[b"i"]
+    return {
+        b"users": users,
+        b"visible": users - invisible,
+        b"invisible": invisible,
+        b"operators": network.with_mode[b"o"],
+        b"unknown": len(server.sessions) - server.registered,
+        b"channels": len(network.channels),
+        b"most": network.most_users,
+    }
 
 
 @INFORMATION.registered(b"MOTD")
 def motd(session: Session, _user: User, _message: Message) -> None:
     """Say the message of the day."""
-    send_motd(session)
+    session.fill(session.server.forms.of(motd_rows))
 
 
-def send_motd(session: Session) -> None:
-    """Answer with the message of the day, as for MOTD; the end of every welcome."""
-    settings = session.server.settings
+def motd_rows(server: Server) -> Iterator[Row]:
+    """Say the message of the day, as for MOTD; part of every welcome."""
+    settings = server.settings
     if not settings.motd:
-        session.reply(ERR_NOMOTD)
+        yield ERR_NOMOTD, (), None
         return
-    session.reply(RPL_MOTDSTART, text=b"Message of the day of " + settings.server_name)
+    yield RPL_MOTDSTART, (), b"Message of the day of " + settings.server_name
     for line in settings.motd.splitlines():
-        session.reply(RPL_MOTD, text=line)
-    session.reply(RPL_ENDOFMOTD)
+        yield RPL_MOTD, (), line
+    yield RPL_ENDOFMOTD, (), None
 
 
 @INFORMATION.registered(b"VERSION")
 def version(session: Session, _user: User, _message: Message) -> None:
     """Say what software this is, and what it supports."""
     session.reply(RPL_VERSION, session.server.settings.version, session.server.name, text=b"")
-    send_isupport(session)
+    session.fill(session.server.forms.of(isupport_rows))
 
 
-def send_isupport(session: Session) -> None:
-    """Answer with what the server supports, as for VERSION; part of every welcome."""
-    for tokens in tokens_by_line(session.server.settings):
-        session.reply(RPL_ISUPPORT, *tokens)
+def isupport_rows(server: Server) -> Iterator[Row]:
+    """Say what the server supports, as for VERSION; part of every welcome."""
+    for tokens in tokens_by_line(server.settings):
+        yield RPL_ISUPPORT, tuple(tokens), None
 
 
 @INFORMATION.registered(b"TIME")

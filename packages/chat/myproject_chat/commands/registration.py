@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.capability import METADATA
 from myproject_chat.commands.channels import announce, welcome
-from myproject_chat.commands.information import send_isupport, send_lusers, send_motd
+from myproject_chat.commands.information import (
+    isupport_rows,
+    lusers_rows,
+    motd_rows,
+    numbers,
+)
 from myproject_chat.commands.metadata import send_own
 from myproject_chat.commands.readmarkers import tell_marker
 from myproject_chat.commands.registry import Table
 from myproject_chat.commands.replay import replay_missed
 from myproject_chat.delivery import broadcast
 from myproject_chat.expulsion import is_kept_out
+from myproject_chat.forms import Open, fixed
 from myproject_chat.isupport import my_info
 from myproject_chat.names import USER_LENGTH, fold, host_name, is_nick, is_user_name
 from myproject_chat.numerics import (
@@ -48,7 +54,10 @@ from myproject_chat.state import User
 from myproject_chat.wire import clip, serialise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from myproject_chat.commands.registry import Outcome
+    from myproject_chat.forms import Row
     from myproject_chat.server import Server
     from myproject_chat.session import Session
     from myproject_chat.wire import Message
@@ -234,25 +243,35 @@ def _join_in(session: Session, user: User) -> None:
 
 def _welcome(session: Session, user: User) -> None:
     server = session.server
-    network = server.settings.network_name
-    started = datetime.fromtimestamp(server.started, UTC)
-    name, version = my_info(server.settings)[:2]
-    session.reply(RPL_WELCOME, text=b"Welcome to %b, %b" % (network, user.source))
-    session.reply(RPL_YOURHOST, text=b"Your host is %b, running version %b" % (name, version))
-    session.reply(
-        RPL_CREATED,
-        text=started.strftime("This server was started %Y-%m-%d at %H:%M:%S UTC").encode("ascii"),
-    )
-    session.reply(RPL_MYINFO, *my_info(server.settings))
-    send_isupport(session)
-    if user.host != user.address:
-        session.reply(RPL_VISIBLEHOST, user.host)
-    send_lusers(session)
-    send_motd(session)
-    if user.modes:
-        session.reply(RPL_UMODEIS, b"+" + b"".join(sorted(user.modes)))
+    words = {
+        b"source": user.source,
+        b"host": user.host,
+        b"modes": b"+" + b"".join(sorted(user.modes)),
+    }
+    form = server.forms.of(_welcome_rows, user.host != user.address, bool(user.modes))
+    session.fill(form, {**words, **numbers(server)})
     if session.capabilities & METADATA:
         send_own(session, user)
+
+
+def _welcome_rows(server: Server, cloaked: bool, moded: bool) -> Iterator[Row]:  # noqa: FBT001 (of a table)
+    """Say all that somebody is told who comes: whether the host is not the address, and with modes."""
+    settings = server.settings
+    started = datetime.fromtimestamp(server.started, UTC)
+    about = my_info(settings)
+    welcome = b"Welcome to " + fixed(settings.network_name) + b", %(source)b"
+    yield RPL_WELCOME, (), Open(welcome)
+    yield RPL_YOURHOST, (), b"Your host is %b, running version %b" % about[:2]
+    text = started.strftime("This server was started %Y-%m-%d at %H:%M:%S UTC")
+    yield RPL_CREATED, (), text.encode("ascii")
+    yield RPL_MYINFO, about, None
+    yield from isupport_rows(server)
+    if cloaked:
+        yield RPL_VISIBLEHOST, (Open(b"%(host)b"),), None
+    yield from lusers_rows(server)
+    yield from motd_rows(server)
+    if moded:
+        yield RPL_UMODEIS, (Open(b"%(modes)b"),), None
 
 
 @REGISTRATION.always(b"PING")
