@@ -86,6 +86,8 @@ def is_kept_out(session: Session) -> bool:
     :param session: the client, of which nick and user name are known.
     """
     server = session.server
+    if not len(server.bans):
+        return False
     nick, user_name = session.nick or b"*", session.user_name or b"*"
     address = host_name(session.address)
     hosts = tuple(dict.fromkeys((server.hosts.of_session(session), session.host, address)))

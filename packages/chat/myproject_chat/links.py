@@ -32,6 +32,9 @@ class Link(Protocol):
     def sender(self) -> Callable[[bytes], object]:
         """Give what sends lines, each with its CR LF: called at the end of a turn, once; never blocks."""
 
+    def reached(self) -> tuple[str, int] | None:
+        """Give the address and port the peer connected to, for telling people; None if unknown."""
+
     def close(self) -> None:
         """Close once everything has been sent; called once."""
 

@@ -183,7 +183,6 @@ class Server:
         self,
         link: Link,
         address: str,
-        reached: tuple[str, int] | None = None,
         *,
         secure: bool = False,
         fingerprint: bytes | None = None,
@@ -193,7 +192,6 @@ class Server:
 
         :param link: what carries its bytes.
         :param address: the peer's address.
-        :param reached: the address and port that the peer connected to, if known.
         :param secure: whether nobody on the way can read along.
         :param fingerprint: the SHA-256 of the certificate that the peer has shown to own, in hex; or None.
         :return: the session.
@@ -203,7 +201,6 @@ class Server:
             link,
             self.hosts.of_address(address),
             address,
-            reached,
             secure=secure,
             fingerprint=fingerprint,
         )
@@ -567,10 +564,14 @@ class Server:
             self.network.remove(user)
             return
         self.whowas.remember(user, int(self.wall()))
-        peers = list(self.network.peers(user))
-        message = self.message(user, b"QUIT", text=reason)
-        self.history.happened(message, list(user.channels))
-        self.network.remove(user)
-        broadcast(peers, message)
+        if user.channels:
+            peers = list(self.network.peers(user))
+            message = self.message(user, b"QUIT", text=reason)
+            self.history.happened(message, list(user.channels))
+            self.network.remove(user)
+            broadcast(peers, message)
+        else:
+            # There is nobody to see it.
+            self.network.remove(user)
         self.watchers.tell_offline(user.nick)
         tell_operators(self, GOING, b"Gone: %b (%b)" % (user.real_source, reason))

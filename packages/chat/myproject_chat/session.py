@@ -58,7 +58,6 @@ class Session(Receiving):
     :param link: what carries its bytes.
     :param host: the peer, as it stands in ``nick!user@host``.
     :param address: the peer's address, as text.
-    :param reached: the address and port the peer connected to, for telling people; None if unknown.
     :param secure: whether nobody on the way can read along.
     :param fingerprint: the SHA-256 of the certificate that the peer has shown to own, in hex; or None.
 
@@ -80,7 +79,6 @@ class Session(Receiving):
         "_joins",
         "_nick_changes",
         "_pinged",
-        "_reached",
         "_since",
         "account",
         "address",
@@ -106,7 +104,6 @@ class Session(Receiving):
         link: Link,
         host: bytes,
         address: str,
-        reached: tuple[str, int] | None = None,
         *,
         secure: bool = False,
         fingerprint: bytes | None = None,
@@ -129,7 +126,6 @@ class Session(Receiving):
         self.subscriptions: frozenset[bytes] = frozenset()
         self.negotiating = False
         self.cap_version = 301
-        self._reached = reached
         self._nick_changes = Bucket()
         self._joins = Bucket()
         self.set_pace()
@@ -177,8 +173,9 @@ class Session(Receiving):
         """Tell a person who is here without an IRC client what to do; once in a connection."""
         self._introduced = True
         example = b""
-        if self._reached is not None:
-            host, port = self._reached
+        reached = self._link.reached()
+        if reached is not None:
+            host, port = reached
             example = f" (irssi -c {host} -p {port})".encode("ascii", "replace")
         text = (
             b"This is %b, a chat server that speaks IRC. Connect with an IRC client such as irssi%b,"
@@ -225,8 +222,7 @@ class Session(Receiving):
         self._room = -1
         # Its own address is no secret to a client: who runs a balancer sees here what it tells.
         farewell = b"Closing link: %b (%b)" % (host_name(self.address), reason)
-        error = format_message(Message(b"ERROR", (clip(farewell, 400),)))
-        self._pending.append(error + b"\r\n")
+        self._pending.append(b"ERROR :" + clip(farewell, 400) + b"\r\n")
         self.server.touch(self)
         self.server.wheel.put(self, self.server.now() + _CLOSE_GRACE)
 

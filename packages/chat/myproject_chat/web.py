@@ -164,7 +164,7 @@ class WebSocketProtocol(ChatProtocol):
         address, told = forwarded(self._headers, address, self._trusted)
         return address, secure if told is None else told
 
-    def _reached(self) -> None:
+    def reached(self) -> None:
         """Say nowhere: what is here is no IRC client's port."""
 
     def dataReceived(self, data: bytes) -> None:

@@ -25,7 +25,7 @@ A refusal is counted by its reason, and logged (:mod:`myproject.refusals`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -85,6 +85,28 @@ class GateStatistics:
     aborted: Mapping[str, int]
     bytes_in: int
     bytes_out: int
+
+
+class _End:
+    """
+    Stands for ``connectionLost`` where a connection's end is told. A function with the same in its closure
+    takes three times the memory.
+
+    :param gate: hears of it.
+    :param connection: the connection.
+    :param told: whom its socket tells.
+    """
+
+    __slots__ = ("connection", "gate", "tell", "told")
+
+    def __init__(self, gate: Gate, connection: Connection, told: Any) -> None:
+        self.gate = gate
+        self.connection = connection
+        self.told = told
+        self.tell: Callable[..., None] = told.connectionLost
+
+    def __call__(self, *reason: Any) -> None:
+        self.gate.lost(self, reason)
 
 
 class Gate(Door):
@@ -239,20 +261,25 @@ class Gate(Door):
         # All that are sockets, or TLS above one, are told of their end by this name. Transports in
         # memory tell their protocol alone.
         told = transport if hasattr(transport, "connectionLost") else protocol
-        connection_lost: Callable[..., None] = told.connectionLost
-
-        def lost(*reason: Any) -> None:
-            if connection in self._connections:
-                del told.connectionLost
-                try:
-                    connection_lost(*reason)
-                finally:
-                    if self.journal is not None:
-                        self.journal.closed(connection, *reason)
-                    self._leave(connection)
-
-        told.connectionLost = lost
+        told.connectionLost = _End(self, connection, told)
         self._schedule()
+
+    def lost(self, end: _End, reason: Sequence[Any]) -> None:
+        """
+        Let go of a connection that is lost; more than once is once.
+
+        :param end: what was told of it.
+        :param reason: what it was told.
+        """
+        connection = end.connection
+        if connection in self._connections:
+            del end.told.connectionLost
+            try:
+                end.tell(*reason)
+            finally:
+                if self.journal is not None:
+                    self.journal.closed(connection, *reason)
+                self._leave(connection)
 
     def _leave(self, connection: Connection) -> None:
         del self._connections[connection]

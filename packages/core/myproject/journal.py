@@ -53,7 +53,7 @@ class Journal:
         """
         number = next(_numbers)
         transport = connection.transport
-        peer, local = (_address(ask) for ask in (transport.getPeer, transport.getHost))
+        peer = _address(transport.getPeer)
         lowest = connection.socket
         prefix = getattr(lowest, "logstr", None)
         if isinstance(prefix, str):
@@ -67,7 +67,7 @@ class Journal:
             known = {
                 "connection": number,
                 "peer": peer,
-                "local": local,
+                "local": _address(transport.getHost),
                 "subcommand": self._subcommand,
             }
             self._open[connection] = known, self._gate.clock.seconds()
