@@ -191,6 +191,29 @@ class RoundTests(SynchronousTestCase):
         al.type("BATCH +m draft/multiline bo", "PRIVMSG bo :outside", "@batch=m PRIVMSG bo :inside")
         self.assertEqual([":al!~al@192.168.1.1 PRIVMSG bo :outside"], bo.read())
 
+    def test_those_for_whom_nothing_waits_are_sent_to_together(self) -> None:
+        al = self.chat.join("al", "#a")
+        cy, choked, asked = (self.chat.join(nick, "#a") for nick in ("cy", "di", "ed"))
+        tagged = self.chat.join("fi", "#a", caps="server-time")
+        together: list[tuple[list[Any], bytes]] = []
+        server = self.chat.factory.server
+        server._send_to_all = lambda them, lines: together.append((them, lines))
+        for one in (cy, choked, asked, tagged):
+            one.protocol.session._way = one
+        choked.protocol.session.choke()
+        self.chat.hush(al, cy, choked, asked, tagged)
+        # In the turn in which something is said, one client is told something else as well.
+        asked.feed(b"PING z\r\n")
+        al.feed(b"PRIVMSG #a :one\r\nPRIVMSG #a :two\r\n")
+        self.chat.turn()
+        said = [":al!~al@192.168.1.1 PRIVMSG #a :one", ":al!~al@192.168.1.1 PRIVMSG #a :two"]
+        got = {tuple(them): lines for them, lines in together if them}
+        self.assertEqual({(cy,), (tagged,)}, set(got))
+        self.assertEqual("".join(f"{line}\r\n" for line in said).encode(), got[cy,])
+        self.assertEqual(2, got[tagged,].count(b"@time="))
+        self.assertEqual(said, asked.read()[-2:])
+        self.assertEqual([], choked.read())
+
     def test_more_than_the_sendq(self) -> None:
         """A turn with more than a client may have waiting ends that client, as it did before."""
         chat = Chat(sendq=2000)

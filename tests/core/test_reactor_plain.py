@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from myproject.reactor.epollreactor import CorkedEPollReactor
+from myproject.reactor.transports import send_to_all
 from tests.core.authority import issue
 from tests.core.test_reactor_transports import Recorder, WithReactor
 from tests.core.test_tlstransport_model import Creator
@@ -155,6 +156,39 @@ class PlainTests(WithReactor):
         self.assertEqual(b"clear ", got)
         self.transport.loseConnection()
         self.turn(2)
+
+
+class TogetherTests(WithReactor):
+    """The same bytes for many."""
+
+    family = socket.AF_INET
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.known = [Recorder() for _ in range(6)]
+        self.peers = [self.adopt(recorder) for recorder in self.known]
+        self.sockets = [self.watch(recorder) for recorder in self.known]
+        self.transports = [recorder.transport for recorder in self.known]
+
+    def test_each_gets_them_at_once_and_behind_what_waits(self) -> None:
+        _, waits, full, refuses, closing, aborted = self.transports
+        waits.write(b"first ")
+        self.sockets[2].takes = [2]
+        self.sockets[3].takes = [OSError(errno.EPIPE, "gone"), OSError(errno.EPIPE, "gone")]
+        closing.loseConnection()
+        aborted.abortConnection()
+        send_to_all(self.transports, b"all")
+        self.assertEqual(
+            [b"all", b"", b"al", b"", b"", b""], [self.received(peer) for peer in self.peers]
+        )
+        self.assertEqual(3, self.transports[0].sent)
+        self.turn(2)
+        self.assertEqual([b"", b"first all", b"l"], [self.received(p) for p in self.peers[:3]])
+        self.assertEqual(
+            [False] * 3 + [True] * 3, [recorder.lost is not None for recorder in self.known]
+        )
+        self.assertIs(full.sent, 3)
+        self.assertEqual(0, refuses.sent)
 
 
 class LoopTests(SynchronousTestCase):

@@ -35,6 +35,9 @@ class Link(Protocol):
     def reached(self) -> tuple[str, int] | None:
         """Give the address and port the peer connected to, for telling people; None if unknown."""
 
+    def way(self) -> object | None:
+        """Give what the server's ``send_to_all`` takes, if `sender` has nothing to add to lines."""
+
     def close(self) -> None:
         """Close once everything has been sent; called once."""
 

@@ -35,7 +35,7 @@ from myproject.interfaces import (
     IHasServices,
     IReloadable,
 )
-from myproject.reactor.transports import Corked
+from myproject.reactor.transports import Corked, send_to_all
 from myproject_chat.commands import COMMANDS
 from myproject_chat.commands.network_operators import dismiss
 from myproject_chat.expulsion import last_words
@@ -130,6 +130,10 @@ class ChatProtocol(Protocol):
         host, port = getattr(here, "host", None), getattr(here, "port", None)
         return (host, port) if isinstance(host, str) and isinstance(port, int) else None
 
+    def way(self) -> object | None:
+        """Give the transport, if it is one of those to which the same is sent in one loop."""
+        return self.transport if isinstance(self.transport, Corked) else None
+
     def close(self) -> None:
         """Close once the transport has sent what it has."""
         # With a producer the transport would wait for more.
@@ -202,7 +206,13 @@ class ChatFactory(Factory):
         self._store: Store | None = None
         self._store_service: StoreService | None = None
         self.server = Server(
-            settings, COMMANDS, self._now, wall, self._wake, passwords=self._passwords
+            settings,
+            COMMANDS,
+            self._now,
+            wall,
+            self._wake,
+            passwords=self._passwords,
+            send_to_all=send_to_all,
         )
         self.server.on_noted = self._noted
 

@@ -22,23 +22,22 @@ from typing import TYPE_CHECKING, Protocol
 from myproject_chat.delivery import MATTERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from myproject_chat.channel import Channel
     from myproject_chat.delivery import Outgoing
-    from myproject_chat.state import User
+    from myproject_chat.state import Receiver, User
 
 __all__ = ["Round"]
 
 
 class Client(Protocol):
-    """What a round knows of a client."""
+    """What of a client is needed to tell it something."""
 
     capabilities: int
 
     def queue_aside(self, line: bytes) -> None:
         """Append lines to what it will be sent, and to no answer."""
-
-    def give(self, lines: bytes) -> None:
-        """Send lines at once, if nothing is in the way."""
 
 
 class Round:
@@ -95,30 +94,28 @@ class Round:
             # It is no part of an answer that may be collected for this client.
             client.queue_aside(piece)
 
-    def hand_out(self, *, at_once: bool) -> None:
+    def hand_out(self, send_to_all: Callable[[list[object], bytes], object] | None) -> None:
         """
         Give each member what it has not been told; nothing may be added after this.
 
-        :param at_once: whether the turn ends, and nothing else can come for who has nothing waiting.
+        :param send_to_all: sends the same to all those ways at once (`Receiver.way`), as the turn ends, and
+            nothing else can come for who has nothing waiting; None if it does not end.
         """
         told = self._told
-        # By capabilities: what those are given who have been told nothing, nearly all.
-        whole: dict[int, bytes] = {}
+        # By capabilities: those who have been told nothing, nearly all.
+        fresh: dict[int, list[Receiver]] = {}
         for user in self.channel.members:
             for client in user.receivers:
                 capabilities = client.capabilities & MATTERS
                 if client in told:
                     piece = self._piece(told[client], capabilities)
-                elif capabilities in whole:
-                    piece = whole[capabilities]
+                    _hand([client], piece, send_to_all)
+                elif capabilities in fresh:
+                    fresh[capabilities].append(client)
                 else:
-                    piece = whole[capabilities] = self._piece(0, capabilities)
-                if not piece:
-                    continue
-                if at_once:
-                    client.give(piece)
-                else:
-                    client.queue_aside(piece)
+                    fresh[capabilities] = [client]
+        for capabilities, clients in fresh.items():
+            _hand(clients, self._piece(0, capabilities), send_to_all)
 
     def _piece(self, first: int, capabilities: int) -> bytes:
         """Put together what was said from a message on."""
@@ -131,3 +128,26 @@ class Round:
                 lines.append(message.line_for(capabilities) if known else b"")
             piece = self._pieces[key] = b"".join(lines[first:])
         return piece
+
+
+def _hand(
+    clients: list[Receiver],
+    piece: bytes,
+    send_to_all: Callable[[list[object], bytes], object] | None,
+) -> None:
+    if not piece:
+        return
+    if send_to_all is None:
+        for client in clients:
+            client.queue_aside(piece)
+        return
+    size = len(piece)
+    ways = []
+    for client in clients:
+        way = client.way(size)
+        if way is None:
+            client.give(piece)
+        else:
+            ways.append(way)
+    # Whom the first of these wakes sleeps again unless the others follow at once.
+    send_to_all(ways, piece)

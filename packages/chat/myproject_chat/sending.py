@@ -90,6 +90,7 @@ class Sending(ABC):
         "_queued",
         "_room",
         "_send",
+        "_way",
         "capabilities",
         "choked",
         "nick",
@@ -109,6 +110,7 @@ class Sending(ABC):
         self.turn = -1
         self._link = link
         self._send = link.sender()
+        self._way = link.way()
         self._heard = server.now()
         self._held = 0
         self._pending: list[bytes] = []
@@ -177,6 +179,17 @@ class Sending(ABC):
             self._overflow()
         else:
             self._send(lines)
+
+    def way(self, size: int) -> object | None:
+        """
+        Give what the server's ``send_to_all`` takes, if nothing stands in the way of that many bytes.
+
+        :param size: how many.
+        :return: None if they are to be given by `give`.
+        """
+        if self._pending or self.choked or size > self._room:
+            return None
+        return self._way
 
     @abstractmethod
     def _overflow(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from myproject_chat.accounts import Accounts
 from myproject_chat.bans import Bans
@@ -98,6 +98,7 @@ class Server:
     :param wall: the time in seconds since 1970, for people.
     :param wake: called when there is something to flush and there was nothing before.
     :param passwords: hashes and checks passwords.
+    :param send_to_all: sends the same bytes to some of what links gave as their ways.
 
     :ivar name: the server's name.
     :ivar offered: the capabilities that a client may ask for, with their values.
@@ -136,6 +137,7 @@ class Server:
         wake: Callable[[], None],
         *,
         passwords: Hasher,
+        send_to_all: Callable[[list[Any], bytes], object],
     ) -> None:
         self.settings = settings
         self.commands = commands
@@ -175,6 +177,7 @@ class Server:
         self._roomy: list[Sending] = []
         self._shutting_down = False
         self._wake = wake
+        self._send_to_all = send_to_all
         self._dirty: list[Sending] = []
         self._doomed: list[Session] = []
         self._suspects: dict[User, None] = {}
@@ -251,7 +254,7 @@ class Server:
         """
         told, self.round = self.round, None
         if told is not None:
-            told.hand_out(at_once=at_once)
+            told.hand_out(self._send_to_all if at_once else None)
 
     def enforce(self, bans: Sequence[NetworkBan]) -> int:
         """

@@ -46,6 +46,9 @@ class Receiver(Protocol):
     def give(self, lines: bytes) -> None:
         """As `queue_aside`, at the end of a turn; at once, if nothing is in the way."""
 
+    def way(self, size: int) -> object | None:
+        """Give by what many are sent the same, at the end of a turn; None if that is for `give`."""
+
     def hold(self, ticket: int) -> None:
         """Keep what is queued, and what comes behind it, until something has been written."""
 

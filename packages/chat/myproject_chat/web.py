@@ -196,6 +196,9 @@ class WebSocketProtocol(ChatProtocol):
         write = super().sender()
         return lambda lines: write(self._conversation.send([lines]))
 
+    def way(self) -> None:
+        """Nothing: each client's frames are its own."""
+
     def close(self) -> None:
         """
         Say why in a close frame, and wait for the client's.

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet import error, tcp, unix
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
-__all__ = ["Corked", "TCPClient", "TCPServer", "UNIXClient", "UNIXServer"]
+__all__ = ["Corked", "TCPClient", "TCPServer", "UNIXClient", "UNIXServer", "send_to_all"]
 
 #: Bytes from which a write is not copied to be joined with others: about what a system call is worth.
 _LARGE: Final = 32 * 1024
@@ -55,6 +55,8 @@ _AS_ASKED: Final = 1
 _PLAINLY: Final = 2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     _Connection = tcp.Connection
 else:
     _Connection = object
@@ -436,6 +438,32 @@ class _TCP(Corked):
             self._sent_part(data, 0)
         else:
             self.reactor.close(self, CONNECTION_LOST)
+
+
+def send_to_all(transports: Iterable[Corked], data: bytes) -> None:
+    """
+    Have each of some connections sent the same bytes, as by `Corked.send_now`.
+
+    In one loop, as what is done between two sends counts double: who waits for the first of them falls
+    asleep again before the second, and to wake somebody is dearer than to send.
+
+    :param transports: the connections.
+    :param data: the bytes, at least one.
+    """
+    size = len(data)
+    for transport in transports:
+        if transport._mode == _PLAINLY and not (  # noqa: SLF001
+            transport._queued or transport._reading or transport._tempDataBuffer  # noqa: SLF001
+        ):
+            try:
+                done = transport.socket.send(data)
+            except OSError:
+                done = 0
+            transport.sent += done
+            if done != size:
+                transport.write(data[done:])
+        else:
+            transport.write(data)
 
 
 class TCPServer(_TCP, tcp.Server):
