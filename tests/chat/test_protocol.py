@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -45,6 +47,20 @@ class ProtocolTests(SynchronousTestCase):
         client = Chat().connect()
         client.type("QUIT")
         self.assertIsNone(client.transport.producer)
+
+    def test_what_is_lost_is_freed_at_once(self) -> None:
+        """The garbage collector has nothing to look for: neither holds the other any more."""
+        for polite in (True, False):
+            client = Chat().join("al", "#c")
+            gone = weakref.ref(client.protocol)
+            if polite:
+                client.type("QUIT")
+            client.vanish()
+            # The transport may have it still; the protocol that transport, no more.
+            client.transport.producer = client.protocol
+            client.protocol.transport = StringTransport()
+            del client
+            self.assertIsNone(gone())
 
     def test_told_to_drain_it_says_goodbye_behind_all_that_waits(self) -> None:
         chat = Chat()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from myproject_chat.session import Session
     from myproject_chat.state import User
     from myproject_chat.wire import Message
 
-__all__ = ["Awaited", "Batch", "Failure", "Link", "State"]
+__all__ = ["GONE", "Awaited", "Batch", "Failure", "Link", "State"]
 
 
 class State(Enum):
@@ -49,6 +49,39 @@ class Link(Protocol):
 
     def resume(self) -> None:
         """Read again."""
+
+
+class _Gone:
+    """A link that is no more."""
+
+    def sender(self) -> Callable[[bytes], object]:
+        """Give what sends nothing."""
+        return self._send
+
+    def _send(self, lines: bytes) -> None: ...
+
+    def way(self) -> None:
+        """Give none."""
+
+    def reached(self) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+    def pause(self) -> None:
+        """Do nothing."""
+
+    def resume(self) -> None:
+        """Do nothing."""
+
+
+#: What a session has in place of a link that is lost: it and its link would hold each other, and all that was
+#: theirs would stay until the garbage collector comes. That took 5 % of what connecting and leaving costs.
+GONE: Final = _Gone()
 
 
 class Awaited(Protocol):

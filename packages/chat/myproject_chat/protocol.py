@@ -105,7 +105,7 @@ class ChatProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the session; the others see why."""
-        done = reason.check(ConnectionDone) is not None
+        done = isinstance(reason.value, ConnectionDone)
         self.session.lost(b"Connection closed" if done else b"Connection lost")
 
     def drain(self) -> None:

@@ -553,7 +553,8 @@ class Server:
         """
         self.network.add(user)
         self.watchers.tell_online(user)
-        tell_operators(self, COMING, b"Connected: %b (%b)" % (user.real_source, user.real_name))
+        if self.network.listeners:
+            tell_operators(self, COMING, b"Connected: %b (%b)" % (user.real_source, user.real_name))
 
     def quit(self, user: User, reason: bytes) -> None:
         """
@@ -577,4 +578,5 @@ class Server:
             # There is nobody to see it.
             self.network.remove(user)
         self.watchers.tell_offline(user.nick)
-        tell_operators(self, GOING, b"Gone: %b (%b)" % (user.real_source, reason))
+        if self.network.listeners:
+            tell_operators(self, GOING, b"Gone: %b (%b)" % (user.real_source, reason))

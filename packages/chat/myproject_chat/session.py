@@ -30,7 +30,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from myproject_chat.fakelag import Fakelag
-from myproject_chat.links import Awaited, Batch, Failure, Link, State
+from myproject_chat.links import GONE, Awaited, Batch, Failure, Link, State
 from myproject_chat.names import host_name
 from myproject_chat.operators import may
 from myproject_chat.receiving import Receiving
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Awaited", "Batch", "Failure", "Link", "Session", "State"]
 
-# Most clients wish for no metadata, and share this.
+# Most clients wish for no metadata, nor for others', and share these.
 _NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
+_NO_KEYS: frozenset[bytes] = frozenset()
 # Seconds that a closed connection may take to read its last lines before it is cut.
 _CLOSE_GRACE = 5.0
 
@@ -123,7 +124,7 @@ class Session(Receiving):
         self.passed = False
         self.away: bytes | None = None
         self.metadata: Mapping[bytes, bytes] = _NOTHING
-        self.subscriptions: frozenset[bytes] = frozenset()
+        self.subscriptions = _NO_KEYS
         self.negotiating = False
         self.cap_version = 301
         self._nick_changes = Bucket()
@@ -242,6 +243,8 @@ class Session(Receiving):
         self.server.wheel.drop(self)
         if self._waits_for is not None:
             self._waits_for.cancel()
+        self._link = GONE
+        self._send = GONE.sender()
 
     def _stop_lagging(self) -> None:
         if self._lagging:

@@ -30,7 +30,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
-from myproject.limits import MAX_BUCKETS, Buckets, Network, host_of, is_among
+from myproject.limits import MAX_BUCKETS, Buckets, Network, address_of, host_of, is_among
 from myproject_chat.names import fold
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def is_exempt(address: str, networks: Iterable[Exempted]) -> bool:
     :param address: as text; one that is no IP address is a Unix socket's.
     :param networks: those that are exempt.
     """
-    return host_of(address) is None or is_among(address, [one.network for one in networks])
+    where = address_of(address)
+    return where is None or any(where in one.network for one in networks)
 
 
 class Throttle:

@@ -6,7 +6,7 @@ Source: RFC 2812 section 3.6.3.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,7 +52,7 @@ class Whowas:
 
     def __init__(self, room: Callable[[], int]) -> None:
         self._room = room
-        self._by_nick: OrderedDict[bytes, deque[FormerUser]] = OrderedDict()
+        self._by_nick: OrderedDict[bytes, tuple[FormerUser, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_nick)
@@ -66,8 +66,9 @@ class Whowas:
         """
         key = fold(user.nick)
         former = FormerUser(user.nick, user.user_name, user.host, user.real_name, user.account, now)
-        self._by_nick.setdefault(key, deque(maxlen=_USERS_OF_A_NICK)).appendleft(former)
-        self._by_nick.move_to_end(key)
+        # The last stands last.
+        before = self._by_nick.pop(key, ())
+        self._by_nick[key] = (former, *before[: _USERS_OF_A_NICK - 1])
         while len(self._by_nick) > self._room():
             self._by_nick.popitem(last=False)
 
