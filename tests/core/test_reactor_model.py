@@ -8,8 +8,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 from twisted.internet import protocol
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -225,51 +231,93 @@ class Pair:
         self.reactor._poller.close()
 
 
-def play(
-    kind: Any, family: socket.AddressFamily, half: tuple[bool, bool], steps: list[Any]
-) -> list[Any]:
-    """
-    Do the steps on a reactor.
-
-    :param kind: the reactor's class.
-    :param family: of the connection.
-    :param half: which ends know of half-close.
-    :param steps: what to do.
-    :return: of each end, what it received, what happened, and whether it was told to stop producing.
-    """
-    pair = Pair(kind, family, half)
-    try:
-        for what, side, how in steps:
-            if what in LOSES or what == "close_half":
-                pair.settle()
-            if what == "turn":
-                pair.reactor.iterate(0)
-            else:
-                do(pair.ends[side], what, how)
-        for end in pair.ends:
-            do(end, "resume", None)
+def take(pair: Pair, step: Any) -> None:
+    """Do a step on a reactor."""
+    what, side, how = step
+    if what in LOSES or what == "close_half":
         pair.settle()
-        written = [bytes(end.written) for end in reversed(pair.ends)]
-        return [
-            (bytes(end.received), end.events, sent)
-            for end, sent in zip(pair.ends, written, strict=True)
-        ]
-    finally:
-        pair.end()
+    if what == "turn":
+        pair.reactor.iterate(0)
+    else:
+        do(pair.ends[side], what, how)
+
+
+def outcome(pair: Pair) -> list[Any]:
+    """Of each end, what it received, what happened to it, and what was written to it."""
+    for end in pair.ends:
+        do(end, "resume", None)
+    pair.settle()
+    written = [bytes(end.written) for end in reversed(pair.ends)]
+    return [
+        (bytes(end.received), list(end.events), sent)
+        for end, sent in zip(pair.ends, written, strict=True)
+    ]
+
+
+def compare(pairs: list[Pair], half: tuple[bool, bool], steps: list[Any]) -> None:
+    """See that both reactors' ends have seen the same, as far as the steps determine it."""
+    loses = any(
+        what in LOSES
+        or (what == "answer" and how in LOSES | {"close_half"})
+        # To a peer that knows of no half this is the end.
+        or (what == "close_half" and not half[1 - side])
+        for what, side, how in steps
+    )
+    # How often an end answers depends on how what it hears is cut; how much is pulled before the producer
+    # is stopped, on the turn.
+    varies = any(what == "pull" or how == "echo" for what, _, how in steps)
+    for expected, actual in zip(*map(outcome, pairs), strict=True):
+        # Who closes its half again is told again by Twisted's reactor, and once by ours.
+        assert actual[1].count("half closed") <= 1, actual[1]
+        assert ("lost" in expected[1]) == ("lost" in actual[1]), (expected[1], actual[1])
+        for received, _, sent in (expected, actual):
+            assert sent.startswith(received) if loses else sent == received
+        assert loses or set(expected[1]) == set(actual[1]), (expected[1], actual[1])
+        assert loses or varies or expected[0] == actual[0]
+
+
+class TwoReactors(RuleBasedStateMachine):
+    """The same connection on Twisted's reactor, which is the model, and on ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs: list[Pair] = []
+        self.steps: list[Any] = []
+        self.half = (False, False)
+
+    @initialize(
+        family=st.sampled_from([socket.AF_INET, socket.AF_UNIX]),
+        half=st.tuples(st.booleans(), st.booleans()),
+    )
+    def connect(self, family: socket.AddressFamily, half: tuple[bool, bool]) -> None:
+        self.half = half
+        self.pairs = [Pair(kind, family, half) for kind in (EPollReactor, CorkedEPollReactor)]
+
+    @rule(step=STEPS)
+    def take(self, step: Any) -> None:
+        self.steps.append(step)
+        for pair in self.pairs:
+            take(pair, step)
+
+    def teardown(self) -> None:
+        try:
+            if self.pairs:
+                compare(self.pairs, self.half, self.steps)
+        finally:
+            for pair in self.pairs:
+                pair.end()
 
 
 class ModelTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=120)
-    @given(
-        st.sampled_from([socket.AF_INET, socket.AF_UNIX]),
-        st.tuples(st.booleans(), st.booleans()),
-        st.lists(STEPS, max_size=14),
-    )
-    @example(
-        # One end reads the other's end while it has something to send to it, which fails.
-        socket.AF_UNIX,
-        (True, True),
-        [
+    def test_both_ends_see_the_same_as_on_twisteds_reactor(self) -> None:
+        run_state_machine_as_test(
+            TwoReactors, settings=settings(deadline=None, max_examples=120, stateful_step_count=16)
+        )
+
+    def test_one_reads_the_others_end_while_what_it_has_to_send_fails(self) -> None:
+        machine = TwoReactors()
+        machine.connect(socket.AF_UNIX, (True, True))
+        for step in (
             ("write", 1, 33_000),
             ("close_half", 1, None),
             ("pull", 0, 2),
@@ -278,30 +326,6 @@ class ModelTests(SynchronousTestCase):
             ("pull", 1, 4),
             ("stop_producer", 1, None),
             ("write", 1, 140_000),
-        ],
-    )
-    def test_both_ends_see_the_same_as_on_twisteds_reactor(
-        self, family: socket.AddressFamily, half: tuple[bool, bool], steps: list[Any]
-    ) -> None:
-        model = play(EPollReactor, family, half, steps)
-        ours = play(CorkedEPollReactor, family, half, steps)
-        loses = any(
-            what in LOSES
-            or (what == "answer" and how in LOSES | {"close_half"})
-            # To a peer that knows of no half this is the end.
-            or (what == "close_half" and not half[1 - side])
-            for what, side, how in steps
-        )
-        # How often an end answers depends on how what it hears is cut; how much is pulled before the producer
-        # is stopped, on the turn.
-        varies = any(what == "pull" or how == "echo" for what, _, how in steps)
-        for expected, actual in zip(model, ours, strict=True):
-            # Who closes its half again is told again by Twisted's reactor, and once by ours.
-            self.assertLessEqual(actual[1].count("half closed"), 1)
-            self.assertEqual("lost" in expected[1], "lost" in actual[1])
-            for received, _, sent in (expected, actual):
-                self.assertTrue(sent.startswith(received) if loses else sent == received)
-            if not loses:
-                self.assertEqual(set(expected[1]), set(actual[1]))
-            if not (loses or varies):
-                self.assertEqual(expected[0], actual[0])
+        ):
+            machine.take(step)
+        machine.teardown()
