@@ -78,7 +78,6 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     def removeReader(self, reader: Any) -> None:
         """See ``IReactorFDSet``."""
-        super().removeReader(reader)
         if isinstance(reader, Corked):
             fd: int = reader.fileno()
             if self._streams.get(fd) is reader:
@@ -87,6 +86,10 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
                 # Its socket is gone; it may have been closed behind its back.
                 for known in [each for each, one in self._streams.items() if one is reader]:
                     del self._streams[known]
+            else:
+                # It is not read: each that is closed asks for this three times.
+                return
+        super().removeReader(reader)
 
     def _turn(self, wait: float | None, *, once: bool) -> None:
         """
