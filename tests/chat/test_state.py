@@ -21,6 +21,18 @@ class NetworkTests(SynchronousTestCase):
         self.assertRaises(ValueError, network.add, al)
         self.assertRaises(ValueError, network.rename, al, b"BO")
 
+    def test_what_most_users_have_they_have_together(self) -> None:
+        """Ten thousand users who are idle are to cost as little as they can."""
+        chat = Chat()
+        for nick in ("al", "bo"):
+            client = chat.join(nick, "#c")
+            client.type(f"MODE {nick} +iT", f"MODE {nick} -T", "PART #c")
+        al, bo = chat.server.network.users.values()
+        self.assertEqual((frozenset((b"i",)), frozenset()), (al.modes, al.channels))
+        self.assertIs(al.modes, bo.modes)
+        self.assertIs(al.channels, bo.channels)
+        self.assertIs(al.accepted, bo.accepted)
+
 
 class PackTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=100)

@@ -628,6 +628,30 @@ class LogTests(WithReactor):
         self.assertIn("Recorder", systems["said"])
         self.assertEqual("-", systems["begun"])
 
+    def test_what_is_said_when_it_is_closed_has_its_prefix_and_what_comes_then_has_not(
+        self,
+    ) -> None:
+        events: list[Any] = []
+        log.addObserver(events.append)
+        self.addCleanup(log.removeObserver, events.append)
+
+        class Broken(Recorder):
+            def connectionLost(self, reason: Any = protocol.connectionDone) -> None:
+                super().connectionLost(reason)
+                log.msg("gone")
+                self.transport.reactor.callLater(0, log.msg, "later")
+                self.transport.reactor.callLater(0, self.transport.reactor.stop)
+                raise ZeroDivisionError
+
+        recorder = Broken()
+        self.adopt(recorder)
+        self.reactor.callWhenRunning(recorder.transport.loseConnection)
+        self.reactor.run(installSignalHandlers=False)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        systems = {event["message"][0]: event.get("system") for event in events if event["message"]}
+        self.assertIn("Broken", systems["gone"])
+        self.assertEqual("-", systems["later"])
+
     def test_one_whose_prefix_cannot_be_had_is_logged_all_the_same(self) -> None:
         current = Current()
         shown = LogContext(current)

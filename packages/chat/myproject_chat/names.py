@@ -10,6 +10,8 @@ https://modern.ircdocs.horse/#clients and #channels.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 __all__ = [
     "ACCOUNT_LENGTH",
     "CHANNEL_LENGTH",
@@ -90,6 +92,8 @@ def is_user_name(name: bytes) -> bool:
     return bool(name) and not name.translate(None, _USER_BYTES)
 
 
+# Asked for several times in each connection, and again when the client comes again.
+@lru_cache(1024)
 def host_name(address: str) -> bytes:
     """
     Give the host part for a peer.

@@ -212,7 +212,7 @@ class Server:
         self.wheel.put(session, self.now() + first)
         # Of a gateway's connections each counts for whom it is brought; see commands/gateways.py.
         gateways = [network for one in self.settings.gateways for network in one.networks]
-        if not is_exempt(address, gateways) and not self.admits(address):
+        if not (gateways and is_exempt(address, gateways)) and not self.admits(address):
             session.close(TOO_MANY)
         return session
 

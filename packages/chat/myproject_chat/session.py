@@ -127,8 +127,9 @@ class Session(Receiving):
         self.subscriptions = _NO_KEYS
         self.negotiating = False
         self.cap_version = 301
-        self._nick_changes = Bucket()
-        self._joins = Bucket()
+        # Most clients do neither often enough to be counted.
+        self._nick_changes: Bucket | None = None
+        self._joins: Bucket | None = None
         self.set_pace()
         self._since = self._heard
         self._pinged: float | None = None
@@ -151,10 +152,14 @@ class Session(Receiving):
 
     def may_rename(self) -> bool:
         """Count a change of the nick, if it is allowed."""
+        if self._nick_changes is None:
+            self._nick_changes = Bucket()
         return self._allows(self._nick_changes, self.server.settings.throttle.nick_changes)
 
     def may_join(self) -> bool:
         """Count an entry into a channel, if it is allowed."""
+        if self._joins is None:
+            self._joins = Bucket()
         return self._allows(self._joins, self.server.settings.throttle.joins)
 
     def _allows(self, bucket: Bucket, count: int) -> bool:

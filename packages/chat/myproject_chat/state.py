@@ -27,6 +27,11 @@ __all__ = ["MAX_ACCEPTED", "Network", "Receiver", "User"]
 MAX_ACCEPTED = 64
 
 
+_NO_CHANNELS: frozenset[Channel] = frozenset()
+_NO_MODES: frozenset[bytes] = frozenset()
+_NOBODY: frozenset[User] = frozenset()
+
+
 class Receiver(Protocol):
     """One of a user's clients: where what is said to the user goes."""
 
@@ -126,12 +131,14 @@ class User:
         self.real_name = real_name
         self.host = host
         self.address = host if address is None else address
-        self.channels: set[Channel] = set()
+        # Sets that are replaced, not changed: most are empty for most users, and one of its own takes 216
+        # bytes, empty or not.
+        self.channels: frozenset[Channel] = _NO_CHANNELS
         self.invited: dict[Channel, None] = {}
-        self.modes: set[bytes] = set()
+        self.modes: frozenset[bytes] = _NO_MODES
         self.operator = b""
         self.notices = b""
-        self.accepted: set[User] = set()
+        self.accepted: frozenset[User] = _NOBODY
         self.away: bytes | None = None
         self.metadata: dict[bytes, bytes] = {}
         self.since = self.spoke = since
@@ -171,10 +178,11 @@ class User:
         """
         if other not in self.accepted:
             if len(self.accepted) >= MAX_ACCEPTED:
-                self.accepted = {one for one in self.accepted if network.user(one.nick) is one}
+                there = (one for one in self.accepted if network.user(one.nick) is one)
+                self.accepted = frozenset(there)
             if len(self.accepted) >= MAX_ACCEPTED:
                 return False
-            self.accepted.add(other)
+            self.accepted |= {other}
         return True
 
     @property
@@ -210,6 +218,7 @@ class Network:
 
     __slots__ = (
         "_before_change",
+        "_modes",
         "changed",
         "channels",
         "ended",
@@ -221,6 +230,8 @@ class Network:
 
     def __init__(self, before_change: Callable[[], None] = lambda: None) -> None:
         self._before_change = before_change
+        # Each once, for all users who have them set.
+        self._modes: dict[frozenset[bytes], frozenset[bytes]] = {_NO_MODES: _NO_MODES}
         self.users: dict[bytes, User] = {}
         self.channels: dict[bytes, Channel] = {}
         self.with_mode: Counter[bytes] = Counter()
@@ -281,10 +292,9 @@ class Network:
         """
         if on is (letter in user.modes):
             return False
-        if on:
-            user.modes.add(letter)
-        else:
-            user.modes.discard(letter)
+        modes = user.modes | {letter} if on else user.modes - {letter}
+        # There are as many as there are letters, and their combinations.
+        user.modes = self._modes.setdefault(modes, modes)
         self.with_mode[letter] += 1 if on else -1
         if letter == b"s":
             if on:
@@ -309,7 +319,7 @@ class Network:
             channel = self.channels[fold(name)] = Channel(name, now)
             held = b"o"
         channel.members[user] = held
-        user.channels.add(channel)
+        user.channels |= {channel}
         self.changed.add(user)
         self.forget_invitation(user, channel)
         return channel
@@ -319,7 +329,7 @@ class Network:
         self._before_change()
         del channel.members[user]
         channel.forget(user)
-        user.channels.discard(channel)
+        user.channels = user.channels - {channel} or _NO_CHANNELS
         self.changed.add(user)
         if not channel.members and not channel.kept:
             self.end(channel)

@@ -69,7 +69,7 @@ def accept(session: Session, user: User, message: Message) -> None:
         elif name.startswith(b"-"):
             unwanted = network.user(name[1:])
             if unwanted is not None:
-                user.accepted.discard(unwanted)
+                user.accepted -= {unwanted}
         else:
             other = visible_user(session, name)
             if other is not None and not user.accept(other, network):

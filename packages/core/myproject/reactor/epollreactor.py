@@ -157,6 +157,22 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
             if why:
                 self._ended(selectable, why, event)
 
+    def close(self, transport: Corked, why: Exception) -> None:
+        """
+        Close a connection, see :meth:`Corking.close`: in its log context, which costs nothing here.
+
+        :param transport: the connection.
+        :param why: the reason, as from ``doWrite``.
+        """
+        current = self._current
+        before, current.descriptor = current.descriptor, transport
+        try:
+            self._disconnectSelectable(transport, why, False)
+        except Exception:
+            log.err()
+        finally:
+            current.descriptor = before
+
     def _raised(self, selectable: Any, event: int) -> None:
         # Whatever the protocol raises, it costs its own connection only.
         why = sys.exc_info()[1]
