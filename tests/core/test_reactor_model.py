@@ -58,6 +58,9 @@ STEPS = st.one_of(
 #: After these what was under way may be lost, so that the moment matters, in which the two differ.
 LOSES = frozenset({"close", "abort"})
 
+#: Before these all that is under way arrives: how many turns that takes is not the same.
+SETTLED = LOSES | {"close_half", "answer", "pause"}
+
 
 class End(protocol.Protocol):
     """One end: does as it is told, and remembers what happened to it."""
@@ -182,6 +185,7 @@ class Pair:
     """A connection, both ends of which a reactor has."""
 
     def __init__(self, kind: Any, family: socket.AddressFamily, half: tuple[bool, bool]) -> None:
+        self.family = family
         self.reactor: Any = kind()
         self.ends: list[End] = []
         for knows, one in zip(half, connect(family), strict=True):
@@ -234,7 +238,7 @@ class Pair:
 def take(pair: Pair, step: Any) -> None:
     """Do a step on a reactor."""
     what, side, how = step
-    if what in LOSES or what == "close_half":
+    if what in SETTLED:
         pair.settle()
     if what == "turn":
         pair.reactor.iterate(0)
@@ -256,9 +260,12 @@ def outcome(pair: Pair) -> list[Any]:
 
 def compare(pairs: list[Pair], half: tuple[bool, bool], steps: list[Any]) -> None:
     """See that both reactors' ends have seen the same, as far as the steps determine it."""
-    loses = any(
+    # An end that closes because of what it hears may do so before or after the other one writes more.
+    answers = any(what == "answer" and how in LOSES | {"close_half"} for what, _, how in steps)
+    # So may a producer that is asked for more: Twisted's reactor may hear of the peer's end where ours asks.
+    races = answers or any(what == "pull" for what, _, _ in steps)
+    loses = answers or any(
         what in LOSES
-        or (what == "answer" and how in LOSES | {"close_half"})
         # To a peer that knows of no half this is the end.
         or (what == "close_half" and not half[1 - side])
         for what, side, how in steps
@@ -269,7 +276,10 @@ def compare(pairs: list[Pair], half: tuple[bool, bool], steps: list[Any]) -> Non
     for expected, actual in zip(*map(outcome, pairs), strict=True):
         # Who closes its half again is told again by Twisted's reactor, and once by ours.
         assert actual[1].count("half closed") <= 1, actual[1]
-        assert ("lost" in expected[1]) == ("lost" in actual[1]), (expected[1], actual[1])
+        # Who closes a TCP connection before all has been read resets it: to the peer that is no half-close.
+        resets = loses and pairs[0].family == socket.AF_INET
+        lost = ["lost" in events for _, events, _ in (expected, actual)]
+        assert resets or races or lost[0] == lost[1], (expected[1], actual[1])
         for received, _, sent in (expected, actual):
             assert sent.startswith(received) if loses else sent == received
         assert loses or set(expected[1]) == set(actual[1]), (expected[1], actual[1])

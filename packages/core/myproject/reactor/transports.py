@@ -304,11 +304,12 @@ class Corked(_Connection):
             if waiting and (done < len(data) or waiting <= limit):
                 self._await_kernel()
                 return None
-        if self._awaiting:
+        asked = self._awaiting
+        if asked:
             self._awaiting = False
             self._judge()
             self.reactor.removeWriter(self)
-        return self._sent_all()
+        return self._sent_all(asked=asked)
 
     def _load(self) -> None:
         """Take what one call sends out of what was written: all that is small, or one that is large."""
@@ -321,7 +322,7 @@ class Corked(_Connection):
         del chunks[:count]
         self._tempDataLen -= len(self.dataBuffer)
 
-    def _sent_all(self) -> Any:
+    def _sent_all(self, *, asked: bool) -> Any:
         """Do what was to be done once all is sent, in the order of ``FileDescriptor.doWrite``."""
         producer: Any = self.producer
         if producer is not None and (not self.streamingProducer or self.producerPaused):
@@ -330,6 +331,10 @@ class Corked(_Connection):
         elif self.disconnecting:
             return self._postLoseConnection()
         elif self._writeDisconnecting and not self._writeDisconnected:
+            if not asked:
+                # The kernel may have to say instead that the peer has closed, if nothing is read any more.
+                self._await_kernel()
+                return None
             self._writeDisconnected = True
             self._judge()
             self._closeWriteConnection()
