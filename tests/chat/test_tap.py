@@ -65,14 +65,19 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((), options(WEB_PORT="").web_port)
         self.assertEqual(("1", "2"), options(WEB_PORT="1 2").web_port)
 
-    def test_without_a_web_port_nothing_for_it_is_imported(self) -> None:
+    def test_what_the_web_needs_is_imported_when_somebody_comes(self) -> None:
+        """Not to listen, with a web port or without: it would be a twelfth of the time until then."""
         code = (
             "import sys; from myproject_chat.tap import Options, makeFactory;"
-            " o = Options({'MYPROJECT_CHAT_PORT': '1'}); o.resolve();"
-            " assert list(makeFactory(o).further_ports()) == [];"
-            " sys.exit(bool({'h11', 'wsproto', 'myproject_chat.web'} & set(sys.modules)))"
+            " o = Options({'MYPROJECT_CHAT_%s': '1'}); o.resolve(); f = makeFactory(o); f.services();"
+            " assert len(f.further_ports()) == %d;"
+            " print(sorted({'h11', 'wsproto', 'myproject_chat.web', 'gzip'} & set(sys.modules)))"
         )
-        self.assertEqual(0, run([executable, "-c", code], check=False).returncode)
+        for port, count in (("PORT", 0), ("WEB_PORT", 1)):
+            done = run(
+                [executable, "-c", code % (port, count)], check=True, capture_output=True, text=True
+            )
+            self.assertEqual("[]\n", done.stdout)
 
     def test_names_that_would_break_every_line_are_refused(self) -> None:
         for bad in ("nodot", "a b.c", ":a.b", "é.b", ".", "a." + "b" * 62, ""):

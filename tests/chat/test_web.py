@@ -18,7 +18,8 @@ from myproject.interfaces import IDrainable, IHasPorts
 from myproject_chat.banmasks import DLINE, read_mask
 from myproject_chat.configuration import WebSocket
 from myproject_chat.configuration.fields import Network
-from myproject_chat.web import PATIENCE, WebFactory
+from myproject_chat.web import PATIENCE
+from myproject_chat.webport import WebFactory
 from tests.chat.harness import Chat, Transport
 from tests.chat.test_http import HANDSHAKE, Answer, request
 from tests.support import connect, free_port, start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from io import StringIO
@@ -89,6 +90,25 @@ class FactoryServiceMakerTests(SynchronousTestCase):
         self.assertEqual("shout", service.name)
         self.assertIs(self.factory, service.factory)
         self.assertEqual(("1235",), service.listening.descriptions)
+
+    def test_garbage_is_not_looked_for_meanwhile(self) -> None:
+        """Nor when it fails is the collector left off; where it was off before, it stays so."""
+        self.addCleanup(gc.enable)
+        seen = []
+
+        def make(options: object) -> None:  # noqa: ARG001
+            seen.append(gc.isenabled())
+            raise CannotStart("enough seen")
+
+        self.module.makeFactory = make
+        self.patch(sys, "__stderr__", StringIO())
+        for before in (True, False):
+            (gc.enable if before else gc.disable)()
+            self.assertRaises(CannotStart, self.maker.makeService, self.options())
+            self.assertEqual(before, gc.isenabled())
+            _ = self.maker.options
+            self.assertEqual(before, gc.isenabled())
+        self.assertEqual([False, False], seen)
 
     def test_module_cannot_start(self) -> None:
         """A module that refuses to make its factory says why on standard error, and ends the process."""

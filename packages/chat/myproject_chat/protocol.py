@@ -134,8 +134,10 @@ class ChatProtocol(Protocol):
         """Give the transport, if it is one of those to which the same is sent in one loop."""
         return self.transport if isinstance(self.transport, Corked) else None
 
-    def close(self) -> None:
-        """Close once the transport has sent what it has."""
+    def close(self, last: bytes = b"") -> None:
+        """Close once the transport has sent what it has, and last lines; together, they cost it less."""
+        if last:
+            self.transport.write(last)
         # With a producer the transport would wait for more.
         self.transport.unregisterProducer()  # type: ignore[attr-defined]
         self.transport.loseConnection()
@@ -340,9 +342,8 @@ class ChatFactory(Factory):
         """The web port, if there is to be one: the page, and IRC over WebSocket."""
         settings = self.server.settings
         if not (settings.web_port or settings.web_tls_port):
-            # Whoever has none is spared the import of h11 and wsproto.
             return []
-        from myproject_chat.web import WebFactory
+        from myproject_chat.webport import WebFactory
 
         web = WebFactory(self)
         plain, tls = settings.web_port, settings.web_tls_port

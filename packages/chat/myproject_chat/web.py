@@ -13,26 +13,24 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from zope.interface import implementer
 
 from myproject.handover import abort, hand_over
 from myproject.interfaces import IDrainable
-from myproject_chat.bans import public_reason
 from myproject_chat.http import Upgrade, WebRequests, forwarded
-from myproject_chat.page import load_page
 from myproject_chat.protocol import ChatProtocol
 from myproject_chat.websocket import BINARY, GOING_AWAY, NORMAL, Conversation, Framer
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IDelayedCall
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
-    from myproject_chat.http import Asked, File
+    from myproject_chat.http import Asked
     from myproject_chat.protocol import ChatFactory
-    from myproject_chat.store.records import NetworkBan
+    from myproject_chat.webport import WebFactory
 
-__all__ = ["PATIENCE", "WebFactory", "WebRequestProtocol", "WebSocketProtocol"]
+__all__ = ["PATIENCE", "WebRequestProtocol", "WebSocketProtocol"]
 
 #: Seconds for a request's head, for the answer to be taken, and between two requests. nginx waits 60 for
 #: each; no browser needs as long, and who does nothing else holds a place.
@@ -199,7 +197,7 @@ class WebSocketProtocol(ChatProtocol):
     def way(self) -> None:
         """Nothing: each client's frames are its own."""
 
-    def close(self) -> None:
+    def close(self, last: bytes = b"") -> None:
         """
         Say why in a close frame, and wait for the client's.
 
@@ -207,6 +205,8 @@ class WebSocketProtocol(ChatProtocol):
         """
         if self._closing:
             return
+        if last:
+            self.transport.write(self._conversation.send([last]))
         self._reply()
         code = GOING_AWAY if cast("ChatFactory", self.factory).ending else NORMAL
         self.transport.write(self._conversation.close(code))
@@ -217,60 +217,3 @@ class WebSocketProtocol(ChatProtocol):
         """The transport has room."""
         self._reply()
         super().resumeProducing()
-
-
-class WebFactory(Factory):
-    """
-    The web port's factory: a `WebRequestProtocol` for each connection.
-
-    :param chat: the chat that WebSockets are connections of.
-    """
-
-    noisy = False
-
-    def __init__(self, chat: ChatFactory) -> None:
-        self.chat = chat
-        #: For text, and for binary.
-        self.framers = (Framer(binary=False), Framer(binary=True))
-        self._files: dict[str, File] | None = None
-
-    @property
-    def files(self) -> dict[str, File]:
-        """The page, read when it is first needed."""
-        if self._files is None:
-            self._files = load_page()
-        return self._files
-
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return self.chat.server.wall()
-
-    def doStart(self) -> None:
-        """A port has opened: of the chat's."""
-        self.chat.doStart()
-
-    def doStop(self) -> None:
-        """A port has closed; when it was the last, the chat says goodbye."""
-        self.chat.doStop()
-
-    def logPrefix(self) -> str:
-        """Be called in the log what it is."""
-        return "web"
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """
-        Take a connection; whose address is banned is told so, and let go.
-
-        :param addr: the peer's address.
-        """
-        return self.chat.farewell(addr, _refusal) or WebRequestProtocol(self)
-
-
-def _refusal(_: str, ban: NetworkBan) -> bytes:
-    """What somebody who is banned sees in place of the page."""
-    text = b"You are banned from here: %b\n" % public_reason(ban)
-    head = (
-        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        b"X-Content-Type-Options: nosniff\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-    )
-    return head % len(text) + text

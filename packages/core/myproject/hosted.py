@@ -22,13 +22,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IServiceCollection, IServiceMaker, MultiService
 from twisted.internet import defer
 from twisted.internet.error import CannotListenError
@@ -248,9 +248,11 @@ class HostedService(MultiService):
             from twisted.internet import reactor
 
             self.reactor = reactor
+        # Who has such a service has imported it; for the others it would be a thirtieth of the start.
+        internet = sys.modules.get("twisted.application.internet")
         for leaf in _leaves(self):
             # Left alone, such a service logs that it has no port, and runs on without one.
-            if isinstance(leaf, StreamServerEndpointService):
+            if internet is not None and isinstance(leaf, internet.StreamServerEndpointService):
                 leaf._raiseSynchronously = True  # noqa: SLF001 (as strports.service does)
         before = set(map(id, self._readers()))
         self._begun = True
