@@ -116,12 +116,28 @@ class PlainTests(WithReactor):
 
         self.assertEqual(b"bye", self.answer(close))
         self.assertTrue(self.recorder.lost)
+        self.assertEqual([3], self.watched.promises)
 
     def test_one_that_closes_elsewhere_is_closed(self) -> None:
         self.transport.write(b"bye")
         self.transport.loseConnection()
         self.turn(2)
         self.assertEqual(b"bye", self.received(self.peer))
+        self.assertTrue(self.recorder.lost)
+        self.assertEqual([3], self.watched.promises)
+
+    def test_who_closes_and_has_more_to_say_promises_nothing(self) -> None:
+        """Only what the end follows at once may wait in the kernel for it."""
+        producer = Producer()
+        self.transport.registerProducer(producer, False)
+        self.transport.write(b"one")
+        self.transport.loseConnection()
+        self.turn(2)
+        self.assertEqual((b"one", []), (self.received(self.peer), self.watched.promises))
+        self.transport.write(b"two")
+        self.transport.unregisterProducer()
+        self.turn(2)
+        self.assertEqual((b"two", [3]), (self.received(self.peer), self.watched.promises))
         self.assertTrue(self.recorder.lost)
 
     def test_what_waits_though_nobody_asks_the_kernel_goes_first(self) -> None:

@@ -50,14 +50,18 @@ class Sockets:
     def __init__(self, real: socket.socket) -> None:
         self.real = real
         self.calls: list[int] = []
+        #: Of those calls that said that more follows.
+        self.promises: list[int] = []
         self.takes: list[int | OSError] = []
 
-    def send(self, data: Any) -> int:
+    def send(self, data: Any, flags: int = 0) -> int:
         take = self.takes.pop(0) if self.takes else len(data)
         if isinstance(take, OSError):
             raise take
         self.calls.append(len(data))
-        return self.real.send(data[:take])
+        if flags:
+            self.promises.append(len(data))
+        return self.real.send(data[:take], flags)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)

@@ -38,8 +38,8 @@ class Link(Protocol):
     def way(self) -> object | None:
         """Give what the server's ``send_to_all`` takes, if `sender` has nothing to add to lines."""
 
-    def close(self) -> None:
-        """Close once everything has been sent; called once."""
+    def close(self, last: bytes) -> None:
+        """Send the last lines, if there are any, and close once everything has been sent; called once."""
 
     def abort(self) -> None:
         """Close now."""
@@ -66,7 +66,7 @@ class _Gone:
     def reached(self) -> None:
         """Say nothing."""
 
-    def close(self) -> None:
+    def close(self, last: bytes) -> None:
         """Do nothing."""
 
     def abort(self) -> None:

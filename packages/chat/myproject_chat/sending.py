@@ -305,15 +305,18 @@ class Sending(ABC):
         if self._held > self.server.written:
             self.server.keep(self)
             return
+        lines = b""
         if self._pending:
             pending, self._pending = self._pending, []
             self._queued = 0
-            self._send(pending[0] if len(pending) == 1 else b"".join(pending))
-        if self._go_on_with is not None and not self.choked:
-            self.server.resume(self)
+            lines = pending[0] if len(pending) == 1 else b"".join(pending)
         if self.state is State.CLOSED and not self._closing:
             self._closing = True
-            self._link.close()
+            self._link.close(lines)
+        elif lines:
+            self._send(lines)
+        if self._go_on_with is not None and not self.choked:
+            self.server.resume(self)
 
     def choke(self) -> None:
         """The link cannot take more; what comes now waits here, as far as the sendq allows."""

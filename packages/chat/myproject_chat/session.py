@@ -250,6 +250,7 @@ class Session(Receiving):
             self._waits_for.cancel()
         self._link = GONE
         self._send = GONE.sender()
+        self._way = None
 
     def _stop_lagging(self) -> None:
         if self._lagging:
