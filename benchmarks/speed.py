@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from speed_loads import LOADS, Refused, build, idle, run
-from speed_peers import FAMILIES, Running, cpu_of, start, versions
+from speed_peers import FAMILIES, MOST, Running, cpu_of, start, versions
 from speed_report import chart, judge, merge, ratio, spread, table
 
 _REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -66,6 +66,16 @@ measured in the same hour. Lines are echoed by a few lines of Python, the same o
 """
 
 
+def bearable(name: str, clients: int) -> None:
+    """
+    See whether a server can have so many clients.
+
+    :raises Refused: if it cannot.
+    """
+    if clients > MOST.get(name, clients):
+        raise Refused(f"it can have no more than about {MOST[name]} clients")
+
+
 def begin(
     load: str, chosen: Sequence[str], folder: Path, core: int, running: list[Running]
 ) -> None:
@@ -73,6 +83,7 @@ def begin(
     for name, command in FAMILIES[LOADS[load].family].items():
         if not chosen or name in chosen:
             try:
+                bearable(name, LOADS[load].clients)
                 running.append(start(name, command, folder / f"{load}-{name}", folder, core))
             except Refused as reason:
                 print(f"{load}: {name} is left out: {reason}", flush=True)
@@ -152,6 +163,7 @@ def memory(clients: int, folder: Path, core: int, chosen: Sequence[str]) -> dict
         if chosen and name not in chosen:
             continue
         try:
+            bearable(name, clients)
             server = start(name, command, folder / f"memory-{name}", folder, core)
         except Refused as reason:
             print(f"memory: {name} is left out: {reason}")

@@ -41,6 +41,11 @@ class Load:
     text: str
     least: float = 0.0
 
+    @property
+    def clients(self) -> int:
+        """How many there are at once, of the loads in which it differs."""
+        return int(self.words[1]) if self.words[0] == "channel" else 0
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -121,7 +126,7 @@ def build(folder: Path) -> None:
     if compiler is None:
         raise Refused("there is no C compiler: install one that answers to cc (Debian: gcc)")
     common = [compiler, "-O2", "-Wall", "-Werror", "-o"]
-    for name in ("echo_server", "echo_load", "chat_load"):
+    for name in ("echo_server", "echo_load", "chat_server", "chat_load"):
         source, target = str(_SOURCES / f"{name}.c"), str(folder / name)
         attempts = [[*common, target, source]]
         if name == "echo_load":  # without OpenSSL's headers, all but TLS

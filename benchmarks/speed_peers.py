@@ -25,7 +25,7 @@ from typing import Final
 
 from speed_loads import Refused
 
-__all__ = ["FAMILIES", "Running", "Site", "cpu_of", "free_port", "start", "versions"]
+__all__ = ["FAMILIES", "MOST", "Running", "Site", "cpu_of", "free_port", "start", "versions"]
 
 #: Seconds that a server has until it listens, and until it has ended.
 _START: Final = 30.0
@@ -224,6 +224,10 @@ def _c(site: Site) -> list[str]:
     return [str(site.programs / "echo_server"), str(site.port)]
 
 
+def _c_chat(site: Site) -> list[str]:
+    return [str(site.programs / "chat_server"), str(site.port)]
+
+
 def _c_lines(site: Site) -> list[str]:
     return [*_c(site), "lines"]
 
@@ -313,6 +317,7 @@ FAMILIES: Final[dict[str, dict[str, Callable[[Site], list[str]]]]] = {
         "myproject": _our_lines,
     },
     "chat": {
+        "C": _c_chat,
         "inspircd": _inspircd,
         "ngircd": _ngircd,
         "miniircd": _miniircd,
@@ -322,6 +327,10 @@ FAMILIES: Final[dict[str, dict[str, Callable[[Site], list[str]]]]] = {
     },
     "start": {"twistd": _stock, "echo": _ours, "front door": _front_door, "chat": _chat},
 }
+
+
+#: Clients that a server can have at once, where that is fewer than loads have.
+MOST: Final = {"miniircd": 900}  # select: descriptors under 1,024
 
 
 def free_port() -> int:
