@@ -30,13 +30,13 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(
             serialise(b"irc.example", b"372", (whom,), text)
             + serialise(b"irc.example", b"376", (whom, b"%s"), RPL_ENDOFMOTD.text),
-            form.fill({b"nick": whom}),
+            form.fill(whom, {}),
         )
 
     def test_fields_stand_in_words_and_in_text(self) -> None:
         text = Open(b"%(most)d of " + fixed(b"100%"))
         form = Form(b"irc.example", [(RPL_LUSEROP, (Open(b"%(operators)d"),), text)])
-        filled = form.fill({b"nick": b"al", b"operators": 2, b"most": 3})
+        filled = form.fill(b"al", {b"operators": 2, b"most": 3})
         self.assertEqual(b":irc.example 252 al 2 :3 of 100%\r\n", filled)
 
     def test_each_choice_has_a_form_which_is_made_once(self) -> None:
@@ -47,7 +47,7 @@ class FormTests(SynchronousTestCase):
             yield RPL_MOTD, (), b"ONE" if loud else b"one"
 
         server = Chat().server
-        filled = [server.forms.of(rows, loud).fill({b"nick": b"al"}) for loud in (True, False) * 2]
+        filled = [server.forms.of(rows, loud).fill(b"al", {}) for loud in (True, False) * 2]
         one = [b":irc.example 372 al :ONE\r\n", b":irc.example 372 al :one\r\n"]
         self.assertEqual(one * 2, filled)
         self.assertEqual([server] * 2, asked)

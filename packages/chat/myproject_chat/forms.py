@@ -26,7 +26,7 @@ __all__ = ["Fields", "Form", "Forms", "Open", "Row", "fixed"]
 
 
 class Open(bytes):
-    """Text with fields in it, as in ``%(nick)b``; any other text is taken as it stands."""
+    """Text with fields in it, as in ``%(source)b``; any other text is taken as it stands."""
 
     __slots__ = ()
 
@@ -47,17 +47,20 @@ class _Longest(dict[bytes, bytes | int]):
 
 _LONGEST: Final = _Longest(
     {
-        b"nick": bytes(NICK_LENGTH),
-        b"source": bytes(NICK_LENGTH + 1 + USER_LENGTH + 1 + HOST_LENGTH),
-        b"host": bytes(HOST_LENGTH),
-        b"modes": bytes(1 + len(USER_MODES)),
+        b"source": b"x" * (NICK_LENGTH + 1 + USER_LENGTH + 1 + HOST_LENGTH),
+        b"host": b"x" * HOST_LENGTH,
+        b"modes": b"x" * (1 + len(USER_MODES)),
     }
 )
 
 
+# The nick is in each line: to replace what no line can hold takes less time than to fill in twenty fields.
+_NICK: Final = b"\0"
+
+
 def fixed(text: bytes) -> bytes:
     """Give what stands for a text in one with fields."""
-    return text.replace(b"%", b"%%")
+    return text.replace(b"%", b"%%").replace(_NICK, b"")
 
 
 def _template(text: bytes) -> bytes:
@@ -69,7 +72,7 @@ class Form:
     Some numerics.
 
     :param source: the server's name.
-    :param rows: what they say; ``%(nick)b`` is whom they are said to. Words have to be words.
+    :param rows: what they say. Words have to be words.
     """
 
     __slots__ = ("_fits", "_template")
@@ -78,21 +81,22 @@ class Form:
         lines = []
         for numeric, params, own in rows:
             text = numeric.text if own is None else own
-            words = [b":" + fixed(source), numeric.code, b"%(nick)b", *map(_template, params)]
+            words = [b":" + fixed(source), numeric.code, _NICK, *map(_template, params)]
             if text is not None:
                 words.append(b":" + _template(text))
             lines.append(b" ".join(words) + b"\r\n")
         self._template = b"".join(lines)
-        longest = (self._template % _LONGEST).split(b"\r\n")
-        self._fits = max(map(len, longest)) <= MAX_BODY
+        longest = (self._template % _LONGEST).replace(_NICK, b"x" * NICK_LENGTH)
+        self._fits = max(map(len, longest.split(b"\r\n"))) <= MAX_BODY
 
-    def fill(self, fields: Fields) -> bytes:
+    def fill(self, nick: bytes, fields: Fields) -> bytes:
         """
         Give the lines, each with CR LF and at most 512 bytes long.
 
-        :param fields: what is filled in, ``nick`` among it.
+        :param nick: whom they are said to.
+        :param fields: what is filled in.
         """
-        filled = self._template % fields
+        filled = (self._template % fields).replace(_NICK, nick)
         if self._fits:
             return filled
         # A message of the day may have any lines.

@@ -241,7 +241,7 @@ class Sending(ABC):
         :param form: which.
         :param fields: what is to be filled in, but for the nick.
         """
-        lines = form.fill({b"nick": self.target, **fields})
+        lines = form.fill(self.target, fields)
         if self._aside is None and not self.capabilities & SERVER_TIME:
             self.queue(lines)
             return

@@ -243,13 +243,14 @@ def _join_in(session: Session, user: User) -> None:
 
 def _welcome(session: Session, user: User) -> None:
     server = session.server
-    words = {
+    fields: dict[bytes, bytes | int] = {
+        **numbers(server),
         b"source": user.source,
         b"host": user.host,
         b"modes": b"+" + b"".join(sorted(user.modes)),
     }
     form = server.forms.of(_welcome_rows, user.host != user.address, bool(user.modes))
-    session.fill(form, {**words, **numbers(server)})
+    session.fill(form, fields)
     if session.capabilities & METADATA:
         send_own(session, user)
 
