@@ -6,6 +6,7 @@ import errno
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
@@ -59,13 +60,65 @@ class PlainTests(WithReactor):
         self.watched = self.watch(self.recorder)
         self.transport = self.recorder.transport
 
-    def answer(self, how: Callable[[Any], None]) -> bytes:
+    def answer(self, how: Callable[[Any], object]) -> bytes:
         """What the peer gets from a protocol that answers so."""
         self.recorder.answer = lambda transport, _: how(transport)
         self.peer.send(b"x")
         self.reactor.doIteration(1)
         self.turn(2)
         return self.received(self.peer)
+
+    def test_pieces_stay_in_order_whichever_way_they_are_written(self) -> None:
+        def answer(transport: Any) -> None:
+            transport.write(b"one ")
+            transport.writeSequence([b"two ", b"three "])
+            transport.write(b"four ")
+            transport.send_now(b"five ")
+
+        self.transport.write(b"zero ")
+        self.assertEqual(b"zero one two three four five ", self.answer(answer))
+        self.assertEqual([29], self.watched.calls)
+
+    def test_an_answer_stays_behind_what_was_written_in_the_same_turn(self) -> None:
+        for pieces in [b"two"], [b"two ", b"three"]:
+            self.recorder.answer = partial(self.answer_with, pieces)
+            self.peer.send(b"x")
+            self.transport.write(b"one ")
+            # Reads, and is not yet at the turn's end.
+            self.reactor.doIteration(1)
+            self.assertEqual(b"one " + b"".join(pieces), self.received(self.peer))
+            self.turn()
+            self.assertEqual(b"", self.received(self.peer))
+
+    def answer_with(self, pieces: list[bytes], transport: Any, _: bytes) -> None:
+        for piece in pieces:
+            transport.write(piece)
+
+    def test_a_program_may_turn_the_reactor_while_it_is_read(self) -> None:
+        said = iter([b"three ", b"one "])
+
+        def answer(transport: Any) -> None:
+            words = next(said)
+            transport.write(words)
+            if words == b"three ":
+                self.peer.send(b"y")
+                self.reactor.iterate(0)
+                transport.write(b"five")
+
+        self.assertEqual(b"three one five", self.answer(answer))
+
+    def test_an_answer_that_the_kernel_refuses_is_bounded(self) -> None:
+        overflown: list[Any] = []
+        kind: Any = type("Bounded", (type(self.transport),), {"max_buffered": 10})
+        kind.overflown = staticmethod(overflown.append)
+        self.transport.__class__ = kind
+        self.watched.takes = [9]
+        self.recorder.answer = lambda transport, _: transport.write(b"x" * 20)
+        self.peer.send(b"x")
+        self.reactor.doIteration(1)
+        self.turn(2)
+        self.assertEqual([self.transport], overflown)
+        self.assertTrue(self.recorder.lost)
 
     def test_what_is_sent_is_counted(self) -> None:
         self.assertEqual(b"one two", self.answer(lambda it: it.writeSequence([b"one ", b"two"])))
@@ -77,11 +130,19 @@ class PlainTests(WithReactor):
         producer = Producer()
         self.transport.bufferSize = 10
         self.transport.registerProducer(producer, True)
+        # One answer goes at once, unless the kernel takes less.
+        self.assertEqual(b"x" * 20, self.answer(lambda it: it.write(b"x" * 20)))
+        self.assertEqual([], producer.told)
+        self.watched.takes = [1, BlockingIOError(errno.EAGAIN, "later")]
         self.assertEqual(b"x" * 20, self.answer(lambda it: it.write(b"x" * 20)))
         self.assertEqual(["pause", "resume"], producer.told)
+        self.assertEqual(
+            b"xxxyyyyyyyyyyyy", self.answer(lambda it: (it.write(b"xxx"), it.write(b"y" * 12)))
+        )
+        self.assertEqual(["pause", "resume"] * 2, producer.told)
         self.transport.write(b"y" * 20)
         self.turn()
-        self.assertEqual(["pause", "resume"] * 2, producer.told)
+        self.assertEqual(["pause", "resume"] * 3, producer.told)
         self.transport.unregisterProducer()
 
     def test_what_was_written_before_a_pull_producer_came_is_sent(self) -> None:

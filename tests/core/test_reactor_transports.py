@@ -27,7 +27,7 @@ class Recorder(protocol.Protocol):
 
     transport: Any
 
-    def __init__(self, answer: Callable[[Any, bytes], None] = lambda _, __: None) -> None:
+    def __init__(self, answer: Callable[[Any, bytes], object] = lambda _, __: None) -> None:
         self.answer = answer
         self.received = b""
         self.lost: Any = None
