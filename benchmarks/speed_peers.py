@@ -371,6 +371,21 @@ class Running:
                     found += map(int, (task / "children").read_text().split())
         return found
 
+    def settle(self) -> None:
+        """
+        Wait until it has nothing left to do, some seconds at most.
+
+        When a load's clients leave, some servers are busy with that for seconds: who comes meanwhile finds
+        the nicks taken, and whoever has the next turn has less than a core.
+        """
+        pids = self.pids()
+        with contextlib.suppress(OSError):  # it has ended: the next turn says so
+            for _ in range(100):
+                before = sum(map(cpu_of, pids))
+                time.sleep(0.05)
+                if sum(map(cpu_of, pids)) - before < 0.002:
+                    break
+
     def private(self) -> int:
         """KiB of memory that it shares with nobody."""
         rows = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()[1:]

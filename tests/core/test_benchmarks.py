@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import socketserver
 import sys
@@ -33,6 +34,7 @@ def benchmark(name: str) -> ModuleType:
 
 report: Any = benchmark("speed_report")
 loads: Any = benchmark("speed_loads")
+speed: Any = benchmark("speed")
 
 
 class ArithmeticTests(SynchronousTestCase):
@@ -94,6 +96,26 @@ class ArithmeticTests(SynchronousTestCase):
         ][1:]
         self.assertEqual(len(bars), 2)
         self.assertAlmostEqual(bars[0] * 2, bars[1])
+
+
+class PageTests(SynchronousTestCase):
+    def test_it_is_what_the_results_say(self) -> None:
+        """Page and chart are made of speed.json, and of nothing else but what is written by hand."""
+        reference = FOLDER.parent / "docs" / "reference"
+        kept = json.loads((reference / "speed.json").read_text())
+        written = (reference / "speed.md").read_text()
+        page, drawn = speed.made(kept, written)
+        self.assertEqual(page, written)
+        self.assertEqual(drawn, (reference / "speed.svg").read_text())
+
+    def test_what_is_written_by_hand_stays(self) -> None:
+        kept = json.loads((FOLDER.parent / "docs" / "reference" / "speed.json").read_text())
+        bare, _ = speed.made(kept, "")
+        self.assertNotIn("Because", bare)
+        why = f"# Speed\n\n{speed.BY_HAND}\n\nBecause.\n\nAnd so.\n\n## All figures\n\nOld.\n"
+        page, _ = speed.made(kept, why)
+        self.assertIn(f"\n{speed.BY_HAND}\n\nBecause.\n\nAnd so.\n\n## All figures\n", page)
+        self.assertEqual(page, speed.made(kept, page)[0])
 
 
 class Toy(socketserver.ThreadingTCPServer):
