@@ -107,6 +107,20 @@ class PlainTests(WithReactor):
 
         self.assertEqual(b"three one five", self.answer(answer))
 
+    def test_the_kernel_may_stop_taking_while_it_is_read(self) -> None:
+        def answer(transport: Any) -> None:
+            transport.write(b"two ")
+            self.reactor.iterate(0)
+            transport.write(b"three")
+
+        self.watched.takes = [1, BlockingIOError(errno.EAGAIN, "later")]
+        self.recorder.answer = lambda transport, _: answer(transport)
+        self.peer.send(b"x")
+        self.transport.write(b"one ")
+        self.reactor.doIteration(1)
+        self.turn(3)
+        self.assertEqual(b"one two three", self.received(self.peer))
+
     def test_an_answer_that_the_kernel_refuses_is_bounded(self) -> None:
         overflown: list[Any] = []
         kind: Any = type("Bounded", (type(self.transport),), {"max_buffered": 10})

@@ -233,7 +233,6 @@ class Corked(_Connection):
     def connectionLost(self, reason: Any) -> None:
         """See ``IReadDescriptor``."""
         self._mode = self._reading = 0
-        self._answer = b""
         super().connectionLost(reason)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 (Twisted's)
