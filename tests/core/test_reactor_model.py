@@ -324,6 +324,16 @@ class ModelTests(SynchronousTestCase):
             TwoReactors, settings=settings(deadline=None, max_examples=120, stateful_step_count=16)
         )
 
+    def test_the_end_is_heard_of_when_one_that_is_not_read_closes_its_half(self) -> None:
+        machine = TwoReactors()
+        machine.connect(socket.AF_UNIX, (True, False))
+        for step in ("pause", 0, None), ("close", 1, None), ("close_half", 0, None):
+            machine.take(step)
+        for pair in machine.pairs:
+            pair.settle()
+            self.assertNotIn("half closed", pair.ends[0].events)
+        machine.teardown()
+
     def test_one_reads_the_others_end_while_what_it_has_to_send_fails(self) -> None:
         machine = TwoReactors()
         machine.connect(socket.AF_UNIX, (True, True))

@@ -452,7 +452,7 @@ class _TCP(Corked):
             data = b"".join(self._tempDataBuffer)
             self._tempDataBuffer.clear()
             self._send_plainly(data)
-        elif self._queued and reading:
+        elif self._queued:
             self.uncork()
         return None
 
