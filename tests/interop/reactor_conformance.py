@@ -2,7 +2,8 @@
 Twisted's own tests, run on Twisted's epoll reactor and on the corked one: both must pass the same.
 
 ``python tests/interop/reactor_conformance.py`` (``nox -s conformance``; with ``quick`` behind it, the first
-kind below alone, in half a minute) prints the counts of both, and ends
+kind below alone, in half a minute; with ``poll``, ``select`` or ``asyncio`` it is those of our reactors and
+of Twisted's) prints the counts of both, and ends
 with 1 if a test passes on Twisted's reactor and not on ours, other than those of :data:`EXPLAINED`. A test
 that differs is tried again alone first: some of Twisted's own mind a busy machine.
 
@@ -44,8 +45,16 @@ USERS: Final = [
     *("twisted.protocols.test.test_tls", "twisted.web.test", "twisted.conch.test"),
 ]
 
-STOCK: Final = "twisted.internet.epollreactor"
-OURS: Final = "myproject.reactor.epollreactor"
+#: By our reactors' modules: the module of Twisted's own, and its class.
+STOCK: Final = {
+    "myproject.reactor.epollreactor": ("twisted.internet.epollreactor", "EPollReactor"),
+    "myproject.reactor.pollreactor": ("twisted.internet.pollreactor", "PollReactor"),
+    "myproject.reactor.selectreactor": ("twisted.internet.selectreactor", "SelectReactor"),
+    "myproject.reactor.asyncioreactor": (
+        "twisted.internet.asyncioreactor",
+        "AsyncioSelectorReactor",
+    ),
+}
 
 #: Seconds for one run.
 _LIMIT: Final = 600
@@ -64,16 +73,15 @@ def run(reactor: str, output: str, names: list[str]) -> None:
     module: Any = import_module(reactor)
     module.install()
     # Some tests know by a reactor's name what it cannot do: ours cannot do what epoll(7) cannot.
-    stock: Any = import_module(STOCK)
+    place, name = STOCK.get(reactor) or next(one for one in STOCK.values() if one[0] == reactor)
+    stock = getattr(import_module(place), name)
     (beneath,) = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, stock.EPollReactor)
+        one for one in vars(module).values() if isinstance(one, type) and issubclass(one, stock)
     ]
     here: Any = sys.modules[__name__]
-    here.EPollReactor = type("EPollReactor", (beneath,), {"__module__": __name__})
+    setattr(here, name, type(name, (beneath,), {"__module__": __name__}))
 
-    if reactor == OURS:
+    if reactor in STOCK:
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
         from myproject.tlstransport import TLSTransport
@@ -85,7 +93,7 @@ def run(reactor: str, output: str, names: list[str]) -> None:
     from twisted.trial.runner import ErrorHolder, TestLoader, TrialRunner
 
     builder: Any = ReactorBuilder
-    builder._reactors = [f"{__name__}.EPollReactor"]  # there is no other way to add one
+    builder._reactors = [f"{__name__}.{name}"]  # there is no other way to add one
     outcomes: dict[str, str] = {}
 
     class Recorder(MinimalReporter):
@@ -150,26 +158,28 @@ def _say(words: str) -> None:
     sys.stdout.flush()
 
 
-def main(quick: bool) -> int:
+def main(ours: str, *, quick: bool) -> int:
     """
     Compare, and print the counts.
 
+    :param ours: the module of our reactor.
     :param quick: whether to leave out the tests that use the process's reactor.
     :return: the status to exit with.
     """
     unexplained = []
+    stock, _ = STOCK[ours]
     kinds = [("with reactors of their own", BUILDERS), ("on the process's", USERS)]
     for title, names in kinds[:1] if quick else kinds:
-        both = {reactor: outcomes(reactor, names) for reactor in (STOCK, OURS)}
+        both = {reactor: outcomes(reactor, names) for reactor in (stock, ours)}
         for reactor, each in both.items():
             counts = {
                 how: list(each.values()).count(how) for how in ("passed", "skipped", "failed")
             }
             _say(f"{title}: {reactor}: {len(each)} tests, {counts}")
-        different = lost(both[STOCK], both[OURS])
+        different = lost(both[stock], both[ours])
         if different:
             _say(f"trying again: {', '.join(different)}")
-            different = lost(outcomes(STOCK, different), outcomes(OURS, different))
+            different = lost(outcomes(stock, different), outcomes(ours, different))
         for one in different:
             _say(f"differs: {one}: {EXPLAINED.get(one, 'NOT EXPLAINED')}")
             unexplained += [one] if one not in EXPLAINED else []
@@ -177,7 +187,9 @@ def main(quick: bool) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        run(sys.argv[1], sys.argv[2], sys.argv[3:])
+    words = sys.argv[1:]
+    if len(words) > 2:
+        run(words[0], words[1], words[2:])
     else:
-        sys.exit(main(sys.argv[1:] == ["quick"]))
+        kind = next((word for word in words if word != "quick"), "epoll")
+        sys.exit(main(f"myproject.reactor.{kind}reactor", quick="quick" in words))
