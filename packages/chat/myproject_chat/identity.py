@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from myproject_chat.state import User
     from myproject_chat.throttle import Attempt
 
-__all__ = ["Login", "forget_account", "log_in", "log_out", "mask_of", "set_account", "users_of"]
+__all__ = ["Login", "forget_account", "log_in", "log_out", "mask_of", "set_account"]
 
 
 class Login:
@@ -53,21 +53,12 @@ def set_account(server: Server, user: User, account: bytes | None) -> None:
     former, user.account = user.account, account
     server.metadata.swap(user, former)
     server.network.changed.add(user)
+    server.kept.succeed(former)
     server.suspect(user)
     change_host(server, user, server.hosts.of_user(user))
     news = server.message(user, b"ACCOUNT", (account or b"*",))
     broadcast((user,), news, needs=ACCOUNT_NOTIFY)
     notify(server, user, news, ACCOUNT_NOTIFY)
-
-
-def users_of(server: Server, account: bytes) -> list[User]:
-    """Give the users that are logged in to an account, by whatever nick."""
-    key = fold(account)
-    return [
-        user
-        for user in server.network.users.values()
-        if user.account is not None and fold(user.account) == key
-    ]
 
 
 def forget_account(server: Server, account: bytes) -> None:
@@ -82,7 +73,7 @@ def forget_account(server: Server, account: bytes) -> None:
     for session in server.sessions:
         if session.account is not None and fold(session.account) == key:
             session.account = None
-    for user in users_of(server, account):
+    for user in server.network.users_of(account):
         set_account(server, user, None)
         if not user.receivers:
             server.quit(user, b"Account deleted")

@@ -244,6 +244,16 @@ class Kept:
         if settings != account.settings:
             self._server.accounts.save(replace(account, settings=settings))
 
+    def succeed(self, account: bytes | None) -> None:
+        """
+        Have another user of an account be the one that comes back: who was is gone, or somebody else's.
+
+        :param account: the account; None for none.
+        """
+        if self._server.accounts.stays(account) and account is not None:
+            network = self._server.network
+            network.changed.update(network.users_of(account))
+
     def set_always_on(self, user: User, account: bytes, *, on: bool) -> int:
         """
         Let a user stay while no client is connected, or not.

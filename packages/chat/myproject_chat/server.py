@@ -552,6 +552,8 @@ class Server:
         :raises ValueError: the nick is somebody's. Callers look first.
         """
         self.network.add(user)
+        if user.account is not None:
+            self.network.changed.add(user)
         self.watchers.tell_online(user)
         if self.network.listeners:
             tell_operators(self, COMING, b"Connected: %b (%b)" % (user.real_source, user.real_name))
@@ -577,6 +579,7 @@ class Server:
         else:
             # There is nobody to see it.
             self.network.remove(user)
+        self.kept.succeed(user.account)
         self.watchers.tell_offline(user.nick)
         if self.network.listeners:
             tell_operators(self, GOING, b"Gone: %b (%b)" % (user.real_source, reason))

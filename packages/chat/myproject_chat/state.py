@@ -260,6 +260,19 @@ class Network:
         self.users[key] = user
         self.most_users = max(self.most_users, len(self.users))
 
+    def users_of(self, account: bytes) -> list[User]:
+        """
+        Give the users that are logged in to an account, by whatever nick.
+
+        :param account: the account.
+        """
+        key = fold(account)
+        return [
+            user
+            for user in self.users.values()
+            if user.account is not None and fold(user.account) == key
+        ]
+
     def rename(self, user: User, nick: bytes) -> None:
         """
         Give a user another nick.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from myproject_chat.accounts import Refused
 from myproject_chat.delivery import broadcast
-from myproject_chat.identity import users_of
 from myproject_chat.modes import PREFIXES
 from myproject_chat.names import fold
 from myproject_chat.services.service import Service
@@ -108,7 +107,7 @@ def transfer(asked: Asked) -> None:
         kept.name,
         kept.name,
     )
-    for user in users_of(server, account):
+    for user in server.network.users_of(account):
         CHANSERV.tell(server, user, offer)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from myproject_chat.accounts import ALWAYS_ON, MULTICLIENT, Refused
-from myproject_chat.identity import forget_account, log_in, log_out, users_of
+from myproject_chat.identity import forget_account, log_in, log_out
 from myproject_chat.names import fold
 from myproject_chat.services.service import Service
 from myproject_chat.wire import Message
@@ -92,7 +92,7 @@ def set_(asked: Asked) -> None:
     else:
         raise Refused(b"INVALID_PARAMS", b"There are always-on, multiclient, reserve and email")
     if not server.accounts.stays(asked.account):
-        for user in users_of(server, asked.account):
+        for user in server.network.users_of(asked.account):
             if not user.receivers:
                 server.quit(user, b"No client is connected")
     asked.say(b"%b is %b" % (option.lower(), b"on" if value else b"off"))
@@ -200,7 +200,7 @@ def clients(asked: Asked) -> None:
     sessions = [
         # A user's clients are sessions; state alone need not know.
         cast("Session", receiver)
-        for user in users_of(server, asked.account)
+        for user in server.network.users_of(asked.account)
         for receiver in user.receivers
     ]
     what, *rest = asked.words or [b"list"]
