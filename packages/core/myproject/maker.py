@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -36,6 +35,9 @@ def _nothing_to_collect() -> Iterator[None]:
     What is imported and made for a start stays, but the collector would go through all of it time and
     again: a twentieth of the time until a server listens.
     """
+    # Here, as whoever lists the plugins imports this module.
+    import gc
+
     if not gc.isenabled():
         # Somebody chose so, or it is done already: the front door asks others for their options.
         yield
