@@ -23,7 +23,6 @@ import contextlib
 import io
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -129,6 +128,8 @@ class _Reader:
 
     def tables(self) -> Mapping[str, object]:
         """The file's services by name."""
+        import tomllib
+
         try:
             with self._file.open("rb") as stream:
                 document = tomllib.load(stream)

@@ -13,7 +13,6 @@ import difflib
 import os
 import sys
 import textwrap
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -443,6 +442,9 @@ class Options(_Declared):
 
     def _read(self, file: Path) -> Mapping[str, object]:
         """The subcommand's table in the file, its keys known to be settings."""
+        # Most start without a file.
+        import tomllib
+
         try:
             with file.open("rb") as stream:
                 document = tomllib.load(stream)

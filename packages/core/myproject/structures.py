@@ -36,6 +36,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 import msgspec
@@ -111,13 +112,23 @@ class _StructureSetting(TableSetting[Any]):
     def __init__(self, struct: type[Any], default: object, help: str, *, many: bool) -> None:
         super().__init__(_TABLES if many else _TABLE, default, help=help, many=many)
         self._struct = struct
-        self._type = inspect.type_info(struct)
-        _check(self._type, many=many)
+
+    @cached_property
+    def _type(self) -> inspect.Type:
+        """
+        What msgspec knows of the structure, which is held to what the module promises of it.
+
+        Found out when somebody asks, not when the setting is declared: a subcommand with a dozen of them
+        would listen 6 ms later.
+        """
+        found = inspect.type_info(self._struct)
+        _check(found, many=self.many)
+        self._convert(msgspec.to_builtins(self.default, enc_hook=str))
+        return found
 
     @property
     def shown_default(self) -> str:
-        """Nothing: each field has its own. That the default is allowed is seen here nonetheless."""
-        self.coerce(msgspec.to_builtins(self.default, enc_hook=str))
+        """Nothing: each field has its own."""
         return ""
 
     @property
@@ -134,6 +145,10 @@ class _StructureSetting(TableSetting[Any]):
         """
         if raw is self.default:
             return raw
+        _ = self._type
+        return self._convert(raw)
+
+    def _convert(self, raw: object) -> Any:
         wanted: Any = tuple[self._struct, ...] if self.many else self._struct  # type: ignore[name-defined]
         try:
             return msgspec.convert(raw, wanted, dec_hook=_parse)
