@@ -76,6 +76,14 @@ class ChannelTests(HistoryCase):
         self.assertEqual(kept, self.texts(bo, "CHATHISTORY LATEST #A * 9"))
         self.assertEqual(kept[2:], self.texts(bo, "CHATHISTORY LATEST #a * 1"))
 
+    def test_it_tells_what_a_bot_said(self) -> None:
+        chat = self.chat()
+        al = self.member(chat, "al", "#a")
+        al.type("MODE al +B")
+        told = al.type("PRIVMSG #a :one", "@+a=b PRIVMSG #a :two")
+        told += [line for line in al.type("CHATHISTORY LATEST #a * 9") if "PRIVMSG" in line]
+        self.assertEqual([True] * 4, ["bot" in line.split(" ")[0].split(";") for line in told])
+
     def test_it_has_the_name_and_the_time_it_had(self) -> None:
         chat = self.chat()
         al = self.member(chat, "al", "#a")
@@ -275,7 +283,12 @@ class SafetyTests(HistoryCase):
         self.patch(self.store._journal, "_write", lambda _groups: Deferred())
         self.assertEqual([], al.type("PRIVMSG #a :one", "PING x"))
         self.assertEqual(1, len(bo.read()))
-        chat.server.wrote(10**9)
+        ticket = self.store._journal.given
+        chat.server.wrote(ticket)
+        self.assertEqual(2, len(al.read()))
+        # With a tag it goes another way.
+        self.assertEqual([], al.type("@+a=b PRIVMSG #a :two", "PING x"))
+        chat.server.wrote(ticket + 1)
         self.assertEqual(2, len(al.read()))
 
     def test_what_cannot_be_kept_is_refused_and_heard_by_nobody(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from typing import Any
 
@@ -11,11 +13,13 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat.capability import ACCOUNT_TAG, MESSAGE_TAGS, MULTILINE, SERVER_TIME
 from myproject_chat.channel import Channel
 from myproject_chat.configuration import Fakelag
-from myproject_chat.delivery import Outgoing, broadcast
+from myproject_chat.delivery import Outgoing, OutgoingRun, broadcast
 from myproject_chat.state import User
-from tests.chat.harness import UNHURRIED, Chat, Client
+from myproject_chat.store import MEMORY, Database, Entry, Store
+from tests.chat.harness import UNHURRIED, Chat, Client, at_once
 
 _CAPABILITIES = [
     "",
@@ -38,6 +42,7 @@ _LINES = [
     "PRIVMSG nick0 :\x01VERSION\x01",
     "PRIVMSG nick0 :",
     "PRIVMSG #a :two words",
+    "PRIVMSG #a :" + "\xe4" * 240,
     "PRIVMSG #a :\udcff",
     "NOTICE nick1 :nine",
     "NOTICE nick1 :\xe4",
@@ -81,8 +86,9 @@ _STEPS = st.one_of(
 class _Two:
     """Two servers that the same things happen to; one of them handles each line by itself, at once."""
 
-    def __init__(self, capabilities: list[str], **choices: Any) -> None:
+    def __init__(self, capabilities: list[str], *, kept: bool = False, **choices: Any) -> None:
         self.chats = [Chat(**choices), Chat(**choices)]
+        self.stores = [self.open(chat) for chat in self.chats] if kept else []
         simple = self.chats[1].server
         simple.tell = _at_once  # type: ignore[method-assign]
         simple.commands = {
@@ -98,6 +104,24 @@ class _Two:
                 ]
             )
             chat.hush(*self.clients[-1])
+
+    def open(self, chat: Chat) -> Store:
+        store = Store(lambda: Database(MEMORY), at_once, chat.clock.callLater)
+        chat.factory.take(store, store.open())
+        return store
+
+    def kept(self) -> list[dict[bytes, list[Entry]]]:
+        """What each of the two has kept, by where it was said; in the order of their names, without these."""
+        kept: list[dict[bytes, list[Entry]]] = []
+        for store in self.stores:
+            kept.append({})
+            for one in sorted(store.database.history.export(None), key=_number):
+                kept[-1].setdefault(one.target, []).append(one._replace(msgid=b""))
+        return kept
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.database.close()
 
     def do(self, step: Any) -> None:
         for chat, clients in zip(self.chats, self.clients, strict=True):
@@ -139,8 +163,42 @@ def _renumbered(clients: list[Client]) -> list[bytes]:
     return [re.sub(rb"msgid=\w+-(\w+)", anew, one) for one in told]
 
 
+def _number(entry: Entry) -> int:
+    return int(entry.msgid.partition(b"-")[2], 16)
+
+
 def _at_once(channel: Channel, message: Outgoing, speaker: User, needs: int = 0) -> None:
     broadcast(list(channel.members), message, speaker, needs=needs)
+
+
+_WORDS = st.one_of(
+    st.text(st.sampled_from("a:; \xe4\u20ac"), min_size=1),
+    st.integers(1, 3).map(lambda letters: "a" * letters + "\u20ac" * 160),
+)
+
+
+class RunTests(SynchronousTestCase):
+    """What somebody says at once, as what it consists of."""
+
+    @given(
+        st.lists(_WORDS.map(str.encode), min_size=1, max_size=3),
+        st.sampled_from([b"", b"bot"]),
+        st.sampled_from([None, b"al"]),
+        st.lists(st.sampled_from([ACCOUNT_TAG, MESSAGE_TAGS, SERVER_TIME, MULTILINE])),
+    )
+    def test_a_run_is_its_messages_one_after_the_other(
+        self, texts: list[bytes], tags: bytes, account: bytes | None, capabilities: list[int]
+    ) -> None:
+        names = [b"id-%d" % index for index in range(len(texts))]
+        start = (lambda: 86400.5, b"al!~al@" + b"h" * 20, b"PRIVMSG", (b"#channel",))
+        asked = functools.reduce(operator.or_, capabilities, 0)
+        run = OutgoingRun(*start, texts, names=lambda: names, tags=tags, account=account)
+        lines = [
+            Outgoing(*start, text, msgid=name, tags=tags, account=account).line_for(asked)
+            for name, text in zip(names, texts, strict=True)
+        ]
+        self.assertEqual(b"".join(lines), run.line_for(asked))
+        self.assertEqual(lines, run.lines_for(asked))
 
 
 class RoundTests(SynchronousTestCase):
@@ -152,15 +210,22 @@ class RoundTests(SynchronousTestCase):
         st.lists(st.sampled_from(_CAPABILITIES), min_size=4, max_size=4),
         st.lists(_STEPS, max_size=30),
         st.sampled_from([UNHURRIED, Fakelag(burst=3)]),
+        st.booleans(),
     )
     def test_nobody_can_tell_the_difference(
-        self, capabilities: list[str], steps: Any, fakelag: Fakelag
+        self, capabilities: list[str], steps: Any, fakelag: Fakelag, kept: bool
     ) -> None:
-        two = _Two(capabilities, fakelag=fakelag)
-        for step in steps:
-            two.do(step)
-        one, other = two.told()
-        self.assertEqual(other, one)
+        two = _Two(capabilities, fakelag=fakelag, kept=kept)
+        try:
+            for step in steps:
+                two.do(step)
+            one, other = two.told()
+            self.assertEqual(other, one)
+            if kept:
+                one_kept, other_kept = two.kept()
+                self.assertEqual(other_kept, one_kept)
+        finally:
+            two.close()
 
     def test_one_piece_for_a_turn(self) -> None:
         """Eight messages of two speakers are one write for each listener."""

@@ -77,7 +77,7 @@ class WindowTests(StoreCase):
             disk = Disk()
             disk.put("a")
             disk.clock.advance(0)
-            disk.journal.add(entry(2))
+            disk.journal.add([entry(2)])
             if waits:
                 disk.journal.hurry()
             disk.end()
@@ -98,10 +98,10 @@ class WindowTests(StoreCase):
 
     def test_the_end_waits_for_no_window_and_leaves_none(self) -> None:
         disk = Disk()
-        disk.journal.add(entry(1))
+        disk.journal.add([entry(1)])
         ended = disk.journal.end()
         disk.clock.advance(0)
-        disk.journal.add(entry(2))
+        disk.journal.add([entry(2)])
         disk.end()
         self.successResultOf(ended)
         disk.clock.advance(0)
@@ -184,8 +184,8 @@ class DiskTests(SynchronousTestCase):
                 given += 1
                 self.assertEqual(given, disk.put(str(given)))
             elif step == "add":
-                given += 1
-                self.assertEqual(given, disk.journal.add(entry(given)))
+                given += 2
+                self.assertEqual(given, disk.journal.add([entry(given - 1), entry(given)]))
             else:
                 disk.finish(None if step == "well" else FULL)
             self.assertEqual([str(n + 1) for n in range(disk.journal.written)], disk.written)
@@ -260,8 +260,11 @@ class DiskTests(SynchronousTestCase):
         self.patch(module, "MAX_WAITING_BYTES", 2000)
         for words in ({"text": b"x" * 2000}, {"tags": b"x" * 2000}, {"text": None}):
             disk = Disk()
-            disk.journal.add(entry(1)._replace(**words))
+            disk.journal.add([entry(1)._replace(**words)])
             self.assertIs(words != {"text": None}, disk.journal.full)
+        disk = Disk()
+        disk.journal.add([entry(1), entry(2)._replace(text=b"x" * 2000)])
+        self.assertTrue(disk.journal.full)
 
     def test_a_bug_in_who_listens_is_logged_and_stops_nothing(self) -> None:
         disk = Disk()

@@ -7,7 +7,8 @@ All that is done for one receiver is a look into that cache and an append to its
 joined and sent once, at the end of the reactor turn (see server.py).
 
 A message of several lines is an `OutgoingMultiline`: a batch for those who know such, bare lines for the
-others, and one piece of bytes in a queue for either.
+others, and one piece of bytes in a queue for either. What somebody says in several lines that come together
+is an `OutgoingRun`, one piece of bytes as well: only the words are done one by one.
 
 Sources: https://ircv3.net/specs/extensions/message-tags, https://ircv3.net/specs/extensions/server-time,
 https://ircv3.net/specs/extensions/multiline.
@@ -21,13 +22,13 @@ from typing import TYPE_CHECKING
 from myproject_chat.capability import ACCOUNT_TAG, BATCH, MESSAGE_TAGS, MULTILINE, SERVER_TIME
 from myproject_chat.multiline import BATCH_TYPE, CONCAT_TAG
 from myproject_chat.timestamps import stamp
-from myproject_chat.wire import serialise
+from myproject_chat.wire import MAX_BODY, clip, serialise
 
 if TYPE_CHECKING:
     from myproject_chat.multiline import Line
     from myproject_chat.state import User
 
-__all__ = ["MATTERS", "Outgoing", "OutgoingMultiline", "broadcast", "pack"]
+__all__ = ["MATTERS", "Outgoing", "OutgoingMultiline", "OutgoingRun", "broadcast", "pack"]
 
 _TAGS = ACCOUNT_TAG | MESSAGE_TAGS | SERVER_TIME
 _BATCHES = BATCH | MULTILINE
@@ -205,6 +206,70 @@ class OutgoingMultiline(Outgoing):
             ),
             serialise(self.source, b"BATCH", (b"-" + self._reference,)),
         ]
+
+
+class OutgoingRun(Outgoing):
+    """
+    Messages on their way that differ in their words alone: what somebody says to one target at once.
+
+    :param wall: as for `Outgoing`.
+    :param source: who says it, ``nick!user@host``.
+    :param command: the verb.
+    :param params: its parameters that are words.
+    :param texts: the last parameter of each.
+    :param names: gives the names of as many messages as there are; asked when one is needed.
+    :param tags: as for `Outgoing`.
+    :param account: as for `Outgoing`.
+
+    :ivar texts: the last parameter of each.
+    """
+
+    __slots__ = ("_msgids", "_names", "texts")
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        source: bytes,
+        command: bytes,
+        params: Sequence[bytes],
+        texts: Sequence[bytes],
+        *,
+        names: Callable[[], Sequence[bytes]],
+        tags: bytes = b"",
+        account: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            wall, source, command, params, texts[0], msgid=b"", tags=tags, account=account
+        )
+        self.texts = texts
+        self._names = names
+        self._msgids: Sequence[bytes] = ()
+
+    @property
+    def msgids(self) -> Sequence[bytes]:
+        """The names of the messages."""
+        if not self._msgids:
+            self._msgids = self._names()
+        return self._msgids
+
+    def _line(self, capabilities: int) -> bytes:
+        start = self._body(b"")[:-2]
+        texts = self.texts
+        room = MAX_BODY - len(start)
+        if max(map(len, texts)) > room:
+            texts = [clip(text, room) for text in texts]
+        if not capabilities & MESSAGE_TAGS:
+            start = _with_tags(self._items(capabilities), start)
+            return start + (b"\r\n" + start).join(texts) + b"\r\n"
+        items = [*self._items(capabilities & ~MESSAGE_TAGS), b"msgid="]
+        before = b"@" + b";".join(items)
+        behind = (b";" + self.tags if self.tags else b"") + b" " + start
+        lines = zip(self.msgids, texts, strict=True)
+        return b"".join([b"%b%b%b%b\r\n" % (before, name, behind, text) for name, text in lines])
+
+    def lines_for(self, capabilities: int) -> list[bytes]:
+        """As `Outgoing.lines_for`: one for each message."""
+        return self.line_for(capabilities).splitlines(keepends=True)
 
 
 def _with_tags(items: Sequence[bytes], body: bytes) -> bytes:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from myproject_chat.channel import Channel
-from myproject_chat.delivery import Outgoing, OutgoingMultiline
+from myproject_chat.delivery import Outgoing, OutgoingMultiline, OutgoingRun
 from myproject_chat.multiline import Line
 from myproject_chat.names import fold
 from myproject_chat.store.records import Entry, Marker, conversation, party
@@ -45,8 +45,8 @@ class Reader(Protocol):
     def troubled(self) -> bool:
         """Whether what is to be kept cannot be written down at present."""
 
-    def add(self, entry: Entry) -> int:
-        """Write down what was said or happened; gives the ticket."""
+    def add(self, *entries: Entry) -> int:
+        """Write down what was said or happened in one place; gives the last ticket."""
 
     def hurry(self) -> None:
         """Have all that was added written now: somebody waits for that."""
@@ -197,6 +197,31 @@ class History:
         if self.store is None:
             return 0
         return self.store.add(_entry(message, message.msgid, target, tags, bot=bot))
+
+    def said_at_once(self, messages: OutgoingRun, target: bytes, *, bot: bool) -> int:
+        """
+        Keep what was said in several lines that came together.
+
+        :param messages: what.
+        :param target: the name of its history.
+        :param bot: whether a bot said it.
+        :return: the last ticket; 0 if nothing is kept.
+        """
+        if self.store is None:
+            return 0
+        time, source, account = messages.milliseconds, messages.source, messages.account
+        command, params = messages.command, tuple(messages.params)
+        # What is made for each message of a busy server is made with as little ado as can be.
+        new = tuple.__new__
+        return self.store.add(
+            *[
+                new(
+                    Entry,
+                    (msgid, time, target, source, account, command, params, text, b"", (), bot),
+                )
+                for msgid, text in zip(messages.msgids, messages.texts, strict=True)
+            ]
+        )
 
     def happened(self, message: Outgoing, channels: Sequence[Channel]) -> None:
         """

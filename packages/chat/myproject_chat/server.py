@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from myproject_chat.accounts import Accounts
 from myproject_chat.bans import Bans
 from myproject_chat.capability import AWAY_NOTIFY, offered, sts_news, written
-from myproject_chat.delivery import Outgoing, broadcast
+from myproject_chat.delivery import Outgoing, OutgoingRun, broadcast
 from myproject_chat.expulsion import expel, expel_all
 from myproject_chat.fakelag import Pace
 from myproject_chat.forms import Forms
@@ -449,6 +449,29 @@ class Server:
             text,
             msgid=self.new_message_id(),
             tags=tags,
+            account=user.account,
+        )
+
+    def run(self, user: User, command: bytes, target: bytes, texts: Sequence[bytes]) -> OutgoingRun:
+        """
+        Make messages that a user says to one target at once.
+
+        :param user: who.
+        :param command: the verb.
+        :param target: to whom.
+        :param texts: the words of each.
+        """
+        first = self._messages + 1
+        self._messages += len(texts)
+        numbers = range(first, first + len(texts))
+        return OutgoingRun(
+            self.wall,
+            user.source,
+            command,
+            (target,),
+            texts,
+            names=lambda: [b"%b-%x" % (self._run, number) for number in numbers],
+            tags=b"bot" if b"B" in user.modes else b"",
             account=user.account,
         )
 

@@ -42,7 +42,6 @@ from myproject_chat.wire import MAX_BODY, format_tags
 
 if TYPE_CHECKING:
     from myproject_chat.delivery import Outgoing
-    from myproject_chat.history import History
     from myproject_chat.multiline import Line, Multiline
     from myproject_chat.session import Session
     from myproject_chat.state import User
@@ -154,7 +153,8 @@ def route(session: Session, user: User, verb: bytes, target: bytes) -> Route | N
         found, kept = channel, history.channel(channel)
     else:
         receiver = network.users.get(fold(target))
-        if receiver is None or receiver.away is not None:
+        # Who speaks to oneself is told each thing twice, one after the other.
+        if receiver is None or receiver is user or receiver.away is not None:
             return None
         if b"R" in receiver.modes:
             return None
@@ -176,25 +176,38 @@ def _say(
     :param way: the verb, to whom, and under which name it is kept, if it is.
     """
     verb, to, kept = way
-    user.spoke = int(session.server.wall())
+    server = session.server
+    user.spoke = int(server.wall())
+    receivers: Channel | tuple[User]
     if isinstance(to, Channel):
-        for text in texts:
-            _deliver(session, user, to.name, _Said(verb, text, b""), to, kept=kept)
-        return
-    user.accept(to, session.server.network)
-    start = b":%b %b %b :" % (user.source, verb, to.nick)
-    bare = kept is None and user.receivers == [session] and not session.capabilities & ECHO_MESSAGE
-    if bare and len(start) + max(map(len, texts)) <= MAX_BODY:
-        for client in to.receivers:
-            if client.capabilities & MATTERS:
-                break
-        else:
-            lines = start + (b"\r\n" + start).join(texts) + b"\r\n"
-            for client in to.receivers:
-                client.queue(lines)
+        target, receivers = to.name, to
+    else:
+        user.accept(to, server.network)
+        if kept is None and _say_barely(session, user, verb, to, texts):
             return
-    for text in texts:
-        _deliver(session, user, to.nick, _Said(verb, text, b""), (to,), kept=kept)
+        target, receivers = to.nick, (to,)
+    message = server.run(user, verb, target, texts)
+    if kept is not None:
+        _hold(user, server.history.said_at_once(message, kept, bot=b"B" in user.modes))
+    _hand_out(session, user, message, receivers)
+
+
+def _say_barely(
+    session: Session, user: User, verb: bytes, to: User, texts: Sequence[bytes]
+) -> bool:
+    """Say plain words to somebody whose clients want nothing else, and to nobody besides, if it is so."""
+    if user.receivers != [session] or session.capabilities & ECHO_MESSAGE:
+        return False
+    for client in to.receivers:
+        if client.capabilities & MATTERS:
+            return False
+    start = b":%b %b %b :" % (user.source, verb, to.nick)
+    if len(start) + max(map(len, texts)) > MAX_BODY:
+        return False
+    lines = start + (b"\r\n" + start).join(texts) + b"\r\n"
+    for client in to.receivers:
+        client.queue(lines)
+    return True
 
 
 def _to(session: Session, user: User, target: bytes, said: _Said) -> None:
@@ -280,8 +293,24 @@ def _deliver(
     if said.lines:
         message = OutgoingMultiline(message, said.lines, session.server.new_batch())
     if kept is not None:
-        _keep(history, user, message, kept, said.tags)
-    needs = MESSAGE_TAGS if said.text is None else 0
+        # What may tell those who say it that it was sent waits until it is safe.
+        _hold(user, history.said(message, kept, said.tags, bot=b"B" in user.modes))
+    _hand_out(session, user, message, to, MESSAGE_TAGS if said.text is None else 0)
+
+
+def _hold(user: User, ticket: int) -> None:
+    for client in user.receivers:
+        if client.capabilities & _ACKNOWLEDGED:
+            client.hold(ticket)
+
+
+def _hand_out(
+    session: Session,
+    user: User,
+    message: Outgoing,
+    to: Channel | Sequence[User],
+    needs: int = 0,
+) -> None:
     to_self = False
     if isinstance(to, Channel):
         session.server.tell(to, message, user, needs)
@@ -293,14 +322,6 @@ def _deliver(
     else:
         broadcast(to, message, needs=needs)
     _echo(session, user, message, needs, to_self=to_self)
-
-
-def _keep(history: History, user: User, message: Outgoing, kept: bytes, tags: bytes) -> None:
-    """Write a message down; what may tell those who say it that it was sent waits until it is safe."""
-    ticket = history.said(message, kept, tags, bot=b"B" in user.modes)
-    for client in user.receivers:
-        if client.capabilities & _ACKNOWLEDGED:
-            client.hold(ticket)
 
 
 def _echo(session: Session, user: User, message: Outgoing, needs: int, *, to_self: bool) -> None:

@@ -18,7 +18,7 @@ and the disk has failed `LAST_TRIES` times more, is what waits lost, and the log
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -139,19 +139,18 @@ class Journal:
         self.hurry()
         return self.given
 
-    def add(self, entry: Entry) -> int:
+    def add(self, entries: Sequence[Entry]) -> int:
         """
-        Have an entry of history written, with the end of the window or once somebody waits for it.
+        Have entries of history written, with the end of the window or once somebody waits for them.
 
-        This is done for each message of a busy server: it does as little as can be.
-
-        :param entry: the entry.
-        :return: the ticket.
+        :param entries: the entries.
+        :return: the last one's ticket.
         """
         waiting = self._waiting
-        waiting.append(entry)
-        self._bytes += _ENTRY_BYTES + len(entry.text or b"") + len(entry.tags)
-        self.given += 1
+        waiting.extend(entries)
+        for entry in entries:
+            self._bytes += _ENTRY_BYTES + len(entry.text or b"") + len(entry.tags)
+        self.given += len(entries)
         if len(waiting) >= _BATCH:
             self.hurry()
         elif self._window is None:

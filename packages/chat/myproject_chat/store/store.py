@@ -168,15 +168,16 @@ class Store:
         self._small_changes += 1
         return self._journal.write(statements)
 
-    def add(self, entry: Entry) -> int:
+    def add(self, *entries: Entry) -> int:
         """
         Write down what was said or happened: within moments, or as soon as somebody waits for it (`hurry`).
 
         An event is left out while the store is `full`. Whoever says something is to be refused then, before.
 
-        :param entry: what.
-        :return: the ticket; of an event that was left out, the last one.
+        :param entries: what, in one history: what was said, or one event.
+        :return: the last ticket.
         """
+        entry = entries[0]
         if self._journal.full:
             self._tell_full()
             if entry.command not in rows.SPOKEN:
@@ -186,7 +187,7 @@ class Store:
             self._tell_room()
         if self._dirty is not None:
             self._dirty.add(entry.target)
-        return self._journal.add(entry)
+        return self._journal.add(entries)
 
     def hurry(self) -> None:
         """Have all that was added written now: somebody waits for that. Everything else is so by itself."""
