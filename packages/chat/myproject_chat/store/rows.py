@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from myproject_chat.names import fold
@@ -51,6 +52,9 @@ SPOKEN: Final = (b"PRIVMSG", b"NOTICE")
 LAST_DOOMED: Final = "coalesce((SELECT last FROM doomed WHERE target = ?), 0)"
 
 _SEPARATOR = b"\0"
+# Where these are among the values of several entries.
+_PARAMS = slice(Entry._fields.index("params"), None, len(Entry._fields))
+_NUMBERS = slice(Entry._fields.index("concatenated"), None, len(Entry._fields))
 _DOOM: Final = "INSERT OR REPLACE INTO doomed SELECT target, (SELECT max(id) FROM history)"
 # Many in one statement: SQLite takes two thirds of the time for each, and its thread asks for the interpreter
 # once for all of them, which is what a busy server has least of. So many that they are done fast, and few
@@ -240,13 +244,10 @@ def put_entries(entries: Sequence[Entry]) -> Iterator[Statement]:
 
 
 def _values(entries: Sequence[Entry]) -> list[Any]:
-    """Give the columns msgid to bot of all of them, one after the other."""
-    values: list[Any] = []
-    for row in entries:
-        msgid, time, target, source, account, command, params, text, tags, concatenated, bot = row
-        numbers = json.dumps(concatenated) if concatenated else ""
-        words = _SEPARATOR.join(params)
-        values += (msgid, time, target, source, account, command, words, text, tags, numbers, bot)
+    """Give the columns msgid to bot of all of them, one after the other: an entry's fields, but for two."""
+    values: list[Any] = list(chain.from_iterable(entries))
+    values[_PARAMS] = [_SEPARATOR.join(params) for params in values[_PARAMS]]
+    values[_NUMBERS] = [json.dumps(numbers) if numbers else "" for numbers in values[_NUMBERS]]
     return values
 
 
