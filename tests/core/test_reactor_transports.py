@@ -6,12 +6,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from twisted.internet import error, protocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python import log
+from twisted.trial import util
 from twisted.trial.unittest import SynchronousTestCase
 
 from myproject.reactor.asyncioreactor import CorkedAsyncioReactor
@@ -20,6 +22,7 @@ from myproject.reactor.logcontext import Current, LogContext
 from myproject.reactor.pollreactor import CorkedPollReactor
 from myproject.reactor.selectreactor import CorkedSelectReactor
 from myproject.reactor.turns import REST, Corking
+from tests.core.test_frontdoor import self_signed
 
 
 class Recorder(protocol.Protocol):
@@ -688,13 +691,18 @@ class RestTests(WithReactor):
 
 
 class OtherReactorTests(SynchronousTestCase):
-    """The same transports beneath every reactor of Linux: a client and a server, over TCP and UNIX."""
+    """The same transports beneath every reactor of Linux: a client and a server, over TCP, UNIX and TLS."""
+
+    # Twisted's own use of pyOpenSSL is deprecated by the latter's newest.
+    suppress = [util.suppress(category=DeprecationWarning)]  # noqa: RUF012 (trial's way)
 
     def check(self, made: Any) -> None:
         for unix in (False, True):
             self.exchange(made(), self.mktemp()[-60:].replace("/", "_") if unix else None)
+        if find_spec("OpenSSL"):
+            self.exchange(made(), None, tls=True)
 
-    def exchange(self, reactor: Any, path: str | None) -> None:
+    def exchange(self, reactor: Any, path: str | None, *, tls: bool = False) -> None:
         server = Recorder(lambda transport, data: transport.write(data.upper()))
         client = Recorder(lambda _, __: reactor.stop())
         client.first = b"hello"
@@ -703,7 +711,24 @@ class OtherReactorTests(SynchronousTestCase):
             factory: Any = kind()
             factory.buildProtocol = lambda _, one=recorder: one
             factories.append(factory)
-        if path is None:
+        if tls:
+            from cryptography.hazmat.primitives.serialization import (
+                Encoding,
+                NoEncryption,
+                PrivateFormat,
+            )
+            from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+
+            key, certificate = self_signed()
+            pem = certificate.public_bytes(Encoding.PEM) + key.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
+            options = PrivateCertificate.loadPEM(pem).options()
+            port = reactor.listenSSL(0, factories[0], options, interface="127.0.0.1")
+            address = ("127.0.0.1", port.getHost().port)
+            reactor.connectSSL(*address, factories[1], CertificateOptions())
+            self.assertEqual("TLS", port._type)
+        elif path is None:
             port = reactor.listenTCP(0, factories[0], interface="127.0.0.1")
             reactor.connectTCP("127.0.0.1", port.getHost().port, factories[1])
         else:
@@ -713,8 +738,12 @@ class OtherReactorTests(SynchronousTestCase):
         reactor.run(installSignalHandlers=False)
         self.assertIsInstance(reactor, Corking)
         self.assertEqual(b"HELLO", client.received)
-        self.assertIn("myproject.reactor", type(server.transport).__module__)
-        self.assertIn("myproject.reactor", type(client.transport).__module__)
+        for recorder in (server, client):
+            transport = recorder.transport
+            if tls:
+                self.assertIn("myproject.tlstransport", type(transport).__module__)
+                transport = transport.transport
+            self.assertIn("myproject.reactor", type(transport).__module__)
 
     def test_epoll(self) -> None:
         self.check(CorkedEPollReactor)

@@ -186,6 +186,35 @@ class Corking(_Reactor):
         connector.connect()
         return connector
 
+    def _layered(self, factory: Any, context_factory: Any, *, client: bool) -> Any:
+        """Put our TLS layer before a factory's protocols."""
+        # Who does without TLS need not have pyOpenSSL, nor wait until it is imported.
+        from myproject.tlstransport import TLSFactory
+
+        return TLSFactory(context_factory, client, factory, clock=self)
+
+    def listenSSL(
+        self, port: int, factory: Any, contextFactory: Any, *arguments: Any, **keywords: Any
+    ) -> Any:
+        """See ``IReactorSSL``; with our TLS layer, whichever program asks."""
+        layered = self._layered(factory, contextFactory, client=False)
+        listening = self.listenTCP(port, layered, *arguments, **keywords)
+        listening._type = "TLS"  # noqa: SLF001  # what it is called in the log
+        return listening
+
+    def connectSSL(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        contextFactory: Any,
+        *arguments: Any,
+        **keywords: Any,
+    ) -> Any:
+        """See ``IReactorSSL``; with our TLS layer, whichever program asks."""
+        layered = self._layered(factory, contextFactory, client=True)
+        return self.connectTCP(host, port, layered, *arguments, **keywords)
+
     def connectUNIX(
         self, address: Any, factory: Any, timeout: float = 30, checkPID: Any = 0
     ) -> Any:
