@@ -34,7 +34,7 @@ PATIENCE = 300
 TEXT = bytes(place * 7 % 251 for place in range(1009))
 
 SIDES = st.integers(0, 1)
-SIZES = st.sampled_from([1, 2, 100, 5_000, 33_000, 65_536, 65_537, 140_000, 300_000])
+SIZES = st.sampled_from([1, 2, 100, 448, 449, 5_000, 33_000, 65_536, 65_537, 140_000, 300_000])
 
 #: What is done, to which end, with what.
 STEPS = st.one_of(

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import connectionDone
@@ -46,6 +47,87 @@ class Producer:
         self.told.append("resume")
 
     def stopProducing(self) -> None: ...
+
+
+class Rooms:
+    """Stands for a transport's socket: remembers how much room each read had."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.rooms: list[int] = []
+        self.fails: list[OSError] = []
+
+    def recv(self, room: int) -> bytes:
+        self.rooms.append(room)
+        # The first of them is never the one that fails.
+        if len(self.rooms) > 1 and self.fails:
+            raise self.fails.pop()
+        data: bytes = self.real.recv(room)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class RoomTests(WithReactor):
+    """How much a read has room for."""
+
+    family = socket.AF_INET
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = Recorder()
+        self.pieces: list[bytes] = []
+        self.recorder.answer = lambda _, data: self.pieces.append(data)
+        self.peer = self.adopt(self.recorder)
+        self.transport = self.recorder.transport
+        self.transport.socket = self.watched = Rooms(self.transport.socket)
+
+    def read(self, data: bytes) -> list[int]:
+        """What rooms there were when this was read."""
+        self.watched.rooms.clear()
+        self.peer.send(data)
+        self.reactor.doIteration(1)
+        self.assertEqual([data], self.pieces)
+        self.pieces.clear()
+        return self.watched.rooms
+
+    def test_as_much_as_the_last_one_needed(self) -> None:
+        self.assertEqual([65536], self.read(b"x" * 448))
+        self.assertEqual([65536], self.read(b"x" * 447))
+        self.assertEqual([448], self.read(b"x" * 447))
+        # There is no more; and, the next time, there is.
+        self.assertEqual([448, 65088], self.read(b"x" * 448))
+        self.assertEqual([65536], self.read(b"x"))
+        self.assertEqual([448, 65088], self.read(b"x" * 449))
+        self.assertEqual([65536], self.read(b"x" * 1000))
+        self.assertEqual(3240, self.transport.received)
+        # That there was no more for a moment is no end.
+        self.peer.shutdown(socket.SHUT_WR)
+        self.turn(2)
+        self.assertTrue(self.recorder.lost.check(ConnectionDone))
+
+    def test_never_more_than_its_buffer(self) -> None:
+        self.transport.bufferSize = 448
+        self.assertEqual([448], self.read(b"x"))
+        self.assertEqual([448], self.read(b"x" * 448))
+        self.transport.bufferSize = 449
+        self.assertEqual([449], self.read(b"x"))
+        self.assertEqual([448, 1], self.read(b"x" * 449))
+        self.assertEqual([449], self.read(b"x"))
+        self.transport.bufferSize = 9
+        self.assertEqual([448, 0], self.read(b"x" * 448))
+        self.assertEqual([9], self.read(b"x" * 9))
+
+    def test_what_came_before_a_reset_is_delivered_and_the_reset_is_told(self) -> None:
+        self.read(b"x")
+        self.watched.fails.append(ConnectionResetError(errno.ECONNRESET, "reset"))
+        self.assertEqual([448, 65088], self.read(b"x" * 448))
+        self.assertIsNone(self.recorder.lost)
+        # The kernel says so once; then it says that there is no more.
+        self.peer.shutdown(socket.SHUT_WR)
+        self.turn(2)
+        self.assertTrue(self.recorder.lost.check(ConnectionLost))
 
 
 class PlainTests(WithReactor):

@@ -31,8 +31,8 @@ _LONG: Final = 86400.0
 
 __all__ = ["EVENTS", "CorkedEPollReactor", "install"]
 
-#: Events that are taken from the kernel at once.
-EVENTS: Final = 256
+#: Events that are taken from the kernel at once; a buffer for so many, 12 bytes each, malloc has in store.
+EVENTS: Final = 84
 
 
 class CorkedEPollReactor(Corking, epollreactor.EPollReactor):

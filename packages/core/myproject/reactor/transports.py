@@ -50,6 +50,10 @@ __all__ = ["Corked", "TCPClient", "TCPServer", "UNIXClient", "UNIXServer", "send
 #: Bytes from which a write is not copied to be joined with others: about what a system call is worth.
 _LARGE: Final = 32 * 1024
 
+#: Bytes that a read gets room for where the last one brought fewer. An object of that size Python has in
+#: store; one of `bufferSize` is made by the C library, and cut to size, which takes 0.1 us more.
+_FEW: Final = 448
+
 #: What a socket says when it takes nothing at the moment.
 _LATER: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
 
@@ -93,6 +97,8 @@ class Corked(_Connection):
         self._reading = 0
         # What was written first while it is read plainly; not in line yet.
         self._answer = b""
+        # How many bytes the next read has room for, after one that brought few; 0 for `bufferSize`.
+        self._few = 0
         super().__init__(*arguments, **keywords)
 
     @staticmethod
@@ -388,6 +394,9 @@ class Corked(_Connection):
 class _TCP(Corked):
     """What TCP's both ends do in fewer calls than Twisted's."""
 
+    # Whether a read has heard that the peer has reset the connection: nobody hears that twice.
+    _was_reset = False
+
     def _is_plain(self) -> bool:
         # A producer that is asked for more when all is sent has to be asked.
         pull = self.producer is not None and not self.streamingProducer
@@ -412,14 +421,17 @@ class _TCP(Corked):
         except OSError as failure:
             return 0 if failure.errno in _LATER else CONNECTION_LOST
 
-    def doRead(self) -> Any:
+    def doRead(self) -> Any:  # noqa: C901 (a call costs 1 %)
         """Deliver what has arrived, then send what the protocol answered."""
+        room = self._few or self.bufferSize
         try:
-            data = self.socket.recv(self.bufferSize)
+            data = self.socket.recv(room)
         except OSError as failure:
             return None if isinstance(failure, BlockingIOError) else CONNECTION_LOST
         if not data:
-            return CONNECTION_DONE
+            return CONNECTION_LOST if self._was_reset else CONNECTION_DONE
+        if (len(data) < _FEW) is not (room == _FEW):
+            data = self._fit(data)
         self.received += len(data)
         if self._reading:
             # Within its own doRead: a program that calls iterate() in dataReceived.
@@ -455,6 +467,20 @@ class _TCP(Corked):
         elif self._queued:
             self.uncork()
         return None
+
+    def _fit(self, data: bytes) -> bytes:
+        """Give the next read the room that this one needed; and read what there was no room for."""
+        if not self._few:
+            self._few = _FEW if self.bufferSize > _FEW else 0
+            return data
+        self._few = 0
+        try:
+            return data + self.socket.recv(max(0, self.bufferSize - len(data)))
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._was_reset = True
+        return data
 
     def uncork(self) -> None:
         """Send what waits, if anything still does; for the reactor, and for ``doRead``."""
