@@ -39,6 +39,7 @@ from myproject_chat.configuration import (
 )
 from myproject_chat.configuration.fields import Table
 from myproject_chat.options import Options
+from myproject_chat.tap import program
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,12 +103,12 @@ class SchemaTests(ConfigurationCase):
                 f"[[myproject-chat.webirc]]\nname = 'web'\npassword-hash = '{HASH}'",
                 "networks = ['192.0.2.1']",
             ),
-            b"v1",
+            program,
         )
         one = Network(ipaddress.ip_network("192.0.2.1"))
         self.assertEqual(
             Settings(
-                version=b"v1",
+                version=program,
                 description="é".encode(),
                 admin=(b"a", b"b"),
                 password=b"sesame",

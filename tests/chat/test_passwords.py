@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject_chat import passwords
 from myproject_chat.passwords import MAX_PASSWORD, Busy, Cost, Passwords, hash_password
 from myproject_chat.scram import MINIMUM_ITERATIONS, derive
 
@@ -93,7 +94,7 @@ class PasswordTests(SynchronousTestCase):
             def verify(self, encoded: str, password: bytes) -> None:
                 seen.append((encoded, password))
 
-        self.passwords._hasher = Spy()  # type: ignore[assignment]
+        self.patch(passwords, "_hasher_of", lambda _: Spy())
         self.successResultOf(self.passwords.verify(None, b"x"))
         [(encoded, password)] = seen
         self.assertEqual(b"x", password)

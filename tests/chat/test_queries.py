@@ -274,7 +274,7 @@ class WhowasTests(SynchronousTestCase):
 
 class InformationTests(SynchronousTestCase):
     def test_what_the_server_says_of_itself(self) -> None:
-        al = Chat(version=b"myproject-1").join("al")
+        al = Chat(version=lambda: b"myproject-1").join("al")
         for line, expected in (
             ("TIME", [":irc.example 391 al irc.example :Sunday 2001-09-09 01:46:40 UTC"]),
             (

@@ -10,9 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from myproject import SettingError, __version__
 from myproject_chat import Settings
-from myproject_chat.tap import Options, makeFactory
-
-VERSION = f"myproject-{__version__}".encode()
+from myproject_chat.tap import Options, makeFactory, program
 
 
 def options(**environ: str) -> Options:
@@ -25,8 +23,9 @@ class OptionsTests(SynchronousTestCase):
     def test_the_defaults_are_those_of_the_server(self) -> None:
         self.assertEqual(("6667",), options().port)
         state = str(Path.cwd() / "myproject-chat.sqlite")
-        expected = Settings(version=VERSION, state=state, web_port=("8097",))
+        expected = Settings(version=program, state=state, web_port=("8097",))
         self.assertEqual(expected, makeFactory(options()).server.settings)
+        self.assertEqual(f"myproject-{__version__}".encode(), program())
 
     def test_every_setting_reaches_the_server(self) -> None:
         made = makeFactory(
@@ -45,7 +44,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(
             Settings(
                 server_name=b"irc.test",
-                version=VERSION,
+                version=program,
                 network_name=b"Net",
                 web_port=("8097",),
                 motd="é".encode(),

@@ -32,7 +32,7 @@ def my_info(settings: Settings) -> tuple[bytes, ...]:
     with_param += b"".join(modes.PREFIXES)
     return (
         settings.server_name,
-        settings.version,
+        settings.version(),
         modes.USER_MODES,
         _in_order(modes.CHANNEL_FLAGS + with_param),
         _in_order(with_param),

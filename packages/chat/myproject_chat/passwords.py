@@ -24,10 +24,9 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import VerifyMismatchError
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
@@ -36,6 +35,8 @@ from myproject_chat.scram import ScramCredentials, derive
 from myproject_chat.throttle import Busy
 
 if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
     from myproject_chat.configuration import HashCost
 
 __all__ = ["MAX_PASSWORD", "Busy", "Cost", "Credentials", "Passwords", "hash_password"]
@@ -76,7 +77,9 @@ class Cost:
         return cls(chosen.time, chosen.memory, chosen.lanes, chosen.iterations)
 
     def hasher(self) -> PasswordHasher:
-        """Give argon2-cffi's hasher with these parameters."""
+        """Give argon2-cffi's hasher with these parameters; it is imported for the first one."""
+        from argon2 import PasswordHasher, Type
+
         return PasswordHasher(
             time_cost=self.time,
             memory_cost=self.memory,
@@ -85,6 +88,12 @@ class Cost:
             salt_len=_SALT_SIZE,
             type=Type.ID,
         )
+
+
+@lru_cache(2)
+def _hasher_of(cost: Cost) -> PasswordHasher:
+    # Made once it is needed: the server listens sooner.
+    return cost.hasher()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,6 @@ class Passwords:
         :param cost: what one costs; hashes that are there keep theirs, see `is_outdated`.
         """
         self._cost = cost
-        self._hasher = cost.hasher()
         # Base64 as argon2 writes it, without padding. That no password fits is as sure as SHA-256 is.
         salt, digest = (
             b64encode(bytes(size)).rstrip(b"=").decode() for size in (_SALT_SIZE, _HASH_SIZE)
@@ -169,6 +177,10 @@ class Passwords:
         self._nobodys = (
             f"$argon2id$v=19$m={cost.memory},t={cost.time},p={cost.lanes}${salt}${digest}"
         )
+
+    @property
+    def _hasher(self) -> PasswordHasher:
+        return _hasher_of(self._cost)
 
     @property
     def running(self) -> int:
@@ -217,6 +229,8 @@ class Passwords:
             return succeed(False)
 
         def work() -> bool:
+            from argon2.exceptions import VerifyMismatchError
+
             try:
                 self._hasher.verify(encoded or self._nobodys, prepared(password))
             except VerifyMismatchError:

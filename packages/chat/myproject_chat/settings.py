@@ -6,7 +6,7 @@ The tables of the configuration file are structures, which :mod:`myproject_chat.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -33,7 +33,7 @@ class Settings:
     One server's settings.
 
     :ivar server_name: its name on the network, a word with a dot in it.
-    :ivar version: what it says of itself, a word.
+    :ivar version: gives what it says of itself, a word.
     :ivar network_name: the network's name, a word.
     :ivar description: what the server is, UTF-8; WHOIS and INFO show it.
     :ivar motd: the message of the day, UTF-8, any number of lines; empty for none.
@@ -62,7 +62,7 @@ class Settings:
     """
 
     server_name: bytes = b"irc.example"
-    version: bytes = b"myproject"
+    version: Callable[[], bytes] = lambda: b"myproject"
     network_name: bytes = b"myproject"
     description: bytes = b"an IRC server"
     motd: bytes = b""
@@ -94,12 +94,12 @@ class Settings:
     gateways: tuple[Webirc, ...] = ()
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], version: bytes = version) -> Self:
+    def of(cls, options: Mapping[str, Any], version: Callable[[], bytes] = version) -> Self:
         """
         Make settings of options: at the start, and for each reload.
 
         :param options: validated ones, by the names that they have in the file.
-        :param version: what the server says of itself.
+        :param version: gives what the server says of itself.
         """
         return cls(
             server_name=options["server-name"].encode("ascii"),

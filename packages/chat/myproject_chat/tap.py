@@ -7,7 +7,7 @@ from myproject_chat.options import Options
 from myproject_chat.protocol import ChatFactory
 from myproject_chat.settings import Settings
 
-__all__ = ["Options", "makeFactory"]
+__all__ = ["Options", "makeFactory", "program"]
 
 
 def makeFactory(options: Options) -> ChatFactory:
@@ -16,5 +16,9 @@ def makeFactory(options: Options) -> ChatFactory:
 
     :param options: validated settings.
     """
-    version = f"myproject-{myproject.__version__}".encode("ascii")
-    return ChatFactory(Settings.of(options, version))
+    return ChatFactory(Settings.of(options, program))
+
+
+def program() -> bytes:
+    """Name this program, with its version: once somebody asks, as that takes milliseconds to find out."""
+    return f"myproject-{myproject.__version__}".encode("ascii")

@@ -120,7 +120,7 @@ def motd_rows(server: Server) -> Iterator[Row]:
 @INFORMATION.registered(b"VERSION")
 def version(session: Session, _user: User, _message: Message) -> None:
     """Say what software this is, and what it supports."""
-    session.reply(RPL_VERSION, session.server.settings.version, session.server.name, text=b"")
+    session.reply(RPL_VERSION, session.server.settings.version(), session.server.name, text=b"")
     session.fill(session.server.forms.of(isupport_rows))
 
 
@@ -144,7 +144,7 @@ def info(session: Session, _user: User, _message: Message) -> None:
     server = session.server
     started = datetime.fromtimestamp(server.started, UTC)
     session.reply(RPL_INFO, text=server.settings.description)
-    session.reply(RPL_INFO, text=server.settings.version + b", an IRC server on Twisted")
+    session.reply(RPL_INFO, text=server.settings.version() + b", an IRC server on Twisted")
     session.reply(
         RPL_INFO, text=started.strftime("Running since %Y-%m-%d %H:%M:%S UTC").encode("ascii")
     )
