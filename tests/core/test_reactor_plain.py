@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.main import CONNECTION_DONE
@@ -17,6 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from myproject.reactor import epollreactor
 from myproject.reactor.epollreactor import CorkedEPollReactor
 from myproject.reactor.transports import send_to_all
 from tests.core.authority import issue
@@ -258,12 +261,33 @@ class PlainTests(WithReactor):
         self.watched.takes = [BlockingIOError(errno.EAGAIN, "later")]
         self.assertEqual(b"more", self.answer(lambda it: it.write(b"more")))
 
+    def test_one_that_only_writes_has_its_place(self) -> None:
+        self.patch(epollreactor, "_PLACES", 0)
+        pair = self.pair()
+        self.open.extend(pair)
+        high = socket.socket(fileno=fcntl.fcntl(pair[0].fileno(), fcntl.F_DUPFD_CLOEXEC, 300))
+        self.open.append(high)
+        written: list[bool] = []
+
+        class Writer(FileDescriptor):
+            def fileno(self) -> int:
+                return high.fileno()
+
+            def doWrite(self) -> None:
+                written.append(True)
+                self.reactor.removeWriter(self)
+
+        writer = Writer(self.reactor)
+        self.reactor.addWriter(writer)
+        self.reactor.doIteration(1)
+        self.assertEqual([True], written)
+
     def test_one_whose_socket_is_gone_is_read_no_more(self) -> None:
-        self.assertIn(self.transport, self.reactor._streams.values())
+        self.assertIn(self.transport, self.reactor._streams)
         fileno = self.transport.fileno
         self.transport.fileno = lambda: -1
         self.reactor.removeReader(self.transport)
-        self.assertEqual({}, self.reactor._streams)
+        self.assertEqual({None}, set(self.reactor._streams))
         self.transport.fileno = fileno
 
     def test_one_that_says_something_and_closes_is_closed(self) -> None:

@@ -16,6 +16,7 @@ from twisted.python import log
 from twisted.trial import util
 from twisted.trial.unittest import SynchronousTestCase
 
+from myproject.reactor import epollreactor
 from myproject.reactor.asyncioreactor import CorkedAsyncioReactor
 from myproject.reactor.epollreactor import CorkedEPollReactor
 from myproject.reactor.logcontext import Current, LogContext
@@ -746,6 +747,10 @@ class OtherReactorTests(SynchronousTestCase):
             self.assertIn("myproject.reactor", type(transport).__module__)
 
     def test_epoll(self) -> None:
+        self.check(CorkedEPollReactor)
+
+    def test_epoll_with_a_place_for_each_and_none_to_spare(self) -> None:
+        self.patch(epollreactor, "_PLACES", 0)
         self.check(CorkedEPollReactor)
 
     def test_poll(self) -> None:

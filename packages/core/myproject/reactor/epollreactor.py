@@ -29,6 +29,9 @@ from myproject.reactor.turns import Corking
 # Seconds for which epoll_wait(2) is not asked to wait without Twisted's own look at the figure.
 _LONG: Final = 86400.0
 
+#: Places that the table of descriptors grows by.
+_PLACES: Final = 64
+
 __all__ = ["EVENTS", "CorkedEPollReactor", "install"]
 
 #: Events that are taken from the kernel at once; a buffer for so many, 12 bytes each, malloc has in store.
@@ -40,8 +43,9 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     def __init__(self) -> None:
         self._current = Current()
-        #: Connections that are read, by descriptor: of all others more has to be asked at each event.
-        self._streams: dict[int, Corked] = {}
+        #: Connections that are read, each at its descriptor's place; there is a place for each that is waited
+        #: for. Of all others more has to be asked at each event. A dict has them further away.
+        self._streams: list[Corked | None] = []
         super().__init__()
         # What the loop looks at; if Twisted has it no more, that is better known now.
         _ = self._pendingTimedCalls, self._newTimedCalls, self.threadCallQueue, self._justStopped
@@ -72,20 +76,32 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     def addReader(self, reader: Any) -> None:
         """See ``IReactorFDSet``."""
+        self._reach(reader.fileno())
         super().addReader(reader)
         if isinstance(reader, Corked):
             self._streams[reader.fileno()] = reader
+
+    def addWriter(self, writer: Any) -> None:
+        """See ``IReactorFDSet``."""
+        self._reach(writer.fileno())
+        super().addWriter(writer)
+
+    def _reach(self, fd: int) -> None:
+        """Have a place for a descriptor that is to be waited for."""
+        missing = fd + 1 - len(self._streams)
+        if missing > 0:
+            self._streams.extend([None] * (missing + _PLACES))
 
     def removeReader(self, reader: Any) -> None:
         """See ``IReactorFDSet``."""
         if isinstance(reader, Corked):
             fd: int = reader.fileno()
-            if self._streams.get(fd) is reader:
-                del self._streams[fd]
-            elif fd == -1:
+            if fd == -1:
                 # Its socket is gone; it may have been closed behind its back.
-                for known in [each for each, one in self._streams.items() if one is reader]:
-                    del self._streams[known]
+                for known in [each for each, one in enumerate(self._streams) if one is reader]:
+                    self._streams[known] = None
+            elif fd < len(self._streams) and self._streams[fd] is reader:
+                self._streams[fd] = None
             else:
                 # It is not read: each that is closed asks for this three times.
                 return
@@ -107,7 +123,7 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
         while True:
             for fd, event in poll(-1 if wait is None else wait, EVENTS):
                 # Another event of this turn may have paused it.
-                stream = streams.get(fd)
+                stream = streams[fd]
                 if stream is None or event != EPOLLIN:
                     self._handle(fd, event)
                     continue

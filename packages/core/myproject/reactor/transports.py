@@ -89,16 +89,18 @@ class Corked(_Connection):
     max_buffered = sys.maxsize
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        # What each message needs stands together in memory, in this order: with a thousand connections
+        # none of it is at hand, and a cache line less is 1 %.
+        # How many bytes the next read has room for, after one that brought few; 0 for `bufferSize`. How
+        # bytes that are written while its doRead runs are taken at present: 0 if none runs.
+        self._few = self._reading = 0
         self.received = self.sent = 0
-        self._queued = self._awaiting = False
-        # How bytes that are written while its doRead runs are taken, and how that is at present: 0 if
-        # none runs, and if the kernel is awaited.
+        # How they are taken in the next read, unless something changes; or that the kernel is awaited.
         self._mode = _AS_ASKED
-        self._reading = 0
+        self._tempDataLen = 0
         # What was written first while it is read plainly; not in line yet.
         self._answer = b""
-        # How many bytes the next read has room for, after one that brought few; 0 for `bufferSize`.
-        self._few = 0
+        self._queued = self._awaiting = False
         super().__init__(*arguments, **keywords)
 
     @staticmethod
