@@ -438,13 +438,11 @@ class Accounts:
         :param nick: the nick.
         :param account: the account of who wants it, or None.
         """
-        if self._choices.nick_reservation == "none":
-            return False
         owner = self.get(nick)
         if owner is None or (account is not None and fold(account) == fold(owner.name)):
             return False
-        strict = self._choices.nick_reservation == "strict"
-        return strict or owner.settings.get("reserve") == "on"
+        how = self._choices.nick_reservation
+        return how == "strict" or (how != "none" and owner.settings.get("reserve") == "on")
 
     def shares_nick(self, name: bytes) -> bool:
         """Say whether several clients that log in to an account share its nick."""
@@ -457,8 +455,10 @@ class Accounts:
     def stays(self, name: bytes | None) -> bool:
         """Say whether an account's user stays while no client of it is connected."""
         account = None if name is None else self.get(name)
+        if account is None:
+            return False
         policy = self._choices.always_on
-        if account is None or policy == "off" or not self.shares_nick(account.name):
+        if policy == "off" or not self.shares_nick(account.name):
             return False
         if policy == "mandatory":
             return True

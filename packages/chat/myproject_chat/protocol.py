@@ -210,7 +210,7 @@ class ChatFactory(Factory):
         self.server = Server(
             settings,
             COMMANDS,
-            self._now,
+            self._now if clock is None else clock.seconds,
             wall,
             self._wake,
             passwords=self._passwords,
@@ -266,6 +266,8 @@ class ChatFactory(Factory):
             from twisted.internet import reactor
 
             self._clock = cast("IReactorTime", reactor)
+            # From now on without a way round, which is asked for with each piece that arrives.
+            self.server.now = self._clock.seconds
         return self._clock
 
     def _now(self) -> float:

@@ -236,8 +236,10 @@ class Receiving(Sending):
             return
         name = message.command.upper()
         concerned = self.batch is not None and self.batch.concerns(message)
-        lag, cost = self._lag, _IN_BATCH if concerned else cost_of(name)
-        if lag is not None and self._has_to_wait(lag, line, cost):
+        lag = self._lag
+        if lag is not None and self._has_to_wait(
+            lag, line, _IN_BATCH if concerned else cost_of(name)
+        ):
             return
         command = self.server.commands.get(name)
         if not self._introduced:

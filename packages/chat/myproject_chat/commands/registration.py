@@ -201,7 +201,8 @@ def finish(session: Session) -> Outcome:
     )
     user.account = session.account
     user.away = session.away
-    user.metadata.update(session.metadata)
+    if session.metadata:
+        user.metadata.update(session.metadata)
     server.metadata.adopt(user)
     server.arrive(user)
     for letter in session.server.settings.accounts.default_modes:
