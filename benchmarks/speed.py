@@ -60,8 +60,8 @@ The server has one core and the load another. Costs are what the kernel counts f
 threads, in nanoseconds; medians of the interleaved rounds, and in brackets the range. Ratios are of the same
 round. Every byte and every delivery is checked. Servers of others run without throttles; our chat has
 the settings of a public server (history kept, hosts cloaked), but that throttles and fakelag exempt the
-load's address. **Compare within one load only**: the machine had other work besides, and loads were not all
-measured in the same hour. Lines are echoed by a few lines of Python, the same on stock's reactor and on ours.
+load's address. **Compare within one load only**: what a virtual machine's cores can do changes from one hour
+to the next. Lines are echoed by a few lines of Python, the same on stock's reactor and on ours.
 """
 
 
