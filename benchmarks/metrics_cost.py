@@ -18,9 +18,9 @@ The servers get one core and the load another. Now and then all are started anew
 its objects in memory makes it a few per cent faster or slower than its equal for as long as it lives.
 
 glibc gives the memory of a large message back to the system and asks for it again, or does not,
-depending on what else lies at its heap's end: any import moves that, and 64 KiB messages cost 5 % more or
-less. So the servers are told to keep memory (MALLOC), which makes such messages 40 % cheaper;
-``--as-it-is`` leaves that out.
+depending on what else lies at its heap's end: any import moves that. Our reactor has it keep some
+(`myproject.memory.keep_buffers`). The servers here are told to keep more (MALLOC), so that no difference
+comes from there; ``--as-it-is`` leaves it to the reactor.
 
     python benchmarks/metrics_cost.py [generations] [--as-it-is]
 """
@@ -117,7 +117,9 @@ def start(name: str, folder: Path, core: int) -> Server:
     tac = folder / f"{name}.tac"
     tac.write_text(TAC.format(change=change, port=port, metrics=[str(other)] if metrics else []))
     log = folder / f"{name}.log"
-    command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "-y", str(tac)]
+    # On the reactor that the subcommands take by themselves; a tac file is run on Twisted's.
+    twistd = [str(Path(sys.executable).with_name("twistd")), "--reactor", "corked"]
+    command = [*twistd, "-n", "--pidfile=", "-y", str(tac)]
     with log.open("wb") as stream:
         kept = {} if "--as-it-is" in sys.argv else MALLOC
         process = subprocess.Popen(
