@@ -69,6 +69,8 @@ exempt = ["127.0.0.0/8"]
 [myproject-chat.fakelag]
 exempt = ["127.0.0.0/8"]
 [myproject-chat.history]
+# All are counted at the end; of the default's 10,000 in a channel the oldest would be gone by then.
+messages = 1000000
 {history}
 """
 
