@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from myproject_chat import passwords
 from myproject_chat.passwords import MAX_PASSWORD, Busy, Cost, Passwords, hash_password
 from myproject_chat.scram import MINIMUM_ITERATIONS, derive
 
@@ -94,8 +93,9 @@ class PasswordTests(SynchronousTestCase):
             def verify(self, encoded: str, password: bytes) -> None:
                 seen.append((encoded, password))
 
-        self.patch(passwords, "_hasher_of", lambda _: Spy())
+        patch = self.patch(Cost, "hasher", lambda _: Spy())
         self.successResultOf(self.passwords.verify(None, b"x"))
+        patch.restore()
         [(encoded, password)] = seen
         self.assertEqual(b"x", password)
         self.assertFalse(CHEAP.hasher().check_needs_rehash(encoded))

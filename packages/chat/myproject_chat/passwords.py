@@ -24,7 +24,6 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -77,7 +76,8 @@ class Cost:
         return cls(chosen.time, chosen.memory, chosen.lanes, chosen.iterations)
 
     def hasher(self) -> PasswordHasher:
-        """Give argon2-cffi's hasher with these parameters; it is imported for the first one."""
+        """Give argon2-cffi's hasher with these parameters."""
+        # Imported for the first one: the server listens sooner.
         from argon2 import PasswordHasher, Type
 
         return PasswordHasher(
@@ -88,12 +88,6 @@ class Cost:
             salt_len=_SALT_SIZE,
             type=Type.ID,
         )
-
-
-@lru_cache(2)
-def _hasher_of(cost: Cost) -> PasswordHasher:
-    # Made once it is needed: the server listens sooner.
-    return cost.hasher()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +173,6 @@ class Passwords:
         )
 
     @property
-    def _hasher(self) -> PasswordHasher:
-        return _hasher_of(self._cost)
-
-    @property
     def running(self) -> int:
         """How many are worked on."""
         return self._running
@@ -208,7 +198,7 @@ class Passwords:
         def work() -> Credentials:
             salt = secrets.token_bytes(_SALT_SIZE)
             scram = derive(password, salt, self._cost.iterations)
-            return Credentials(self._hasher.hash(prepared(password)), scram)
+            return Credentials(self._cost.hasher().hash(prepared(password)), scram)
 
         return self._submit(work)
 
@@ -232,7 +222,7 @@ class Passwords:
             from argon2.exceptions import VerifyMismatchError
 
             try:
-                self._hasher.verify(encoded or self._nobodys, prepared(password))
+                self._cost.hasher().verify(encoded or self._nobodys, prepared(password))
             except VerifyMismatchError:
                 return False
             return True
@@ -248,7 +238,7 @@ class Passwords:
 
         :param encoded: what is stored.
         """
-        return self._hasher.check_needs_rehash(encoded)
+        return self._cost.hasher().check_needs_rehash(encoded)
 
     def stop(self) -> None:
         """Let those that wait fail with `Busy`, and whoever asks from now on."""

@@ -210,7 +210,7 @@ class ChatFactory(Factory):
         self.server = Server(
             settings,
             COMMANDS,
-            self._now if clock is None else clock.seconds,
+            self._now,
             wall,
             self._wake,
             passwords=self._passwords,
@@ -266,12 +266,12 @@ class ChatFactory(Factory):
             from twisted.internet import reactor
 
             self._clock = cast("IReactorTime", reactor)
-            # From now on without a way round, which is asked for with each piece that arrives.
-            self.server.now = self._clock.seconds
         return self._clock
 
     def _now(self) -> float:
-        return self.clock.seconds()
+        # The first time; from then on the server asks the clock itself, with each piece that arrives.
+        self.server.now = self.clock.seconds
+        return self.server.now()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """

@@ -36,13 +36,10 @@ class Wheel(Generic[T]):
         :param thing: what.
         :param at: the time in seconds; it will be looked at up to a second later.
         """
+        self.drop(thing)
         second = ceil(at)
-        before = self._seconds.get(thing)
-        if before != second:
-            if before is not None:
-                self.drop(thing)
-            self._seconds[thing] = second
-            self._buckets.setdefault(second, {})[thing] = None
+        self._seconds[thing] = second
+        self._buckets.setdefault(second, {})[thing] = None
 
     def drop(self, thing: T) -> None:
         """Forget a thing, if it is known."""

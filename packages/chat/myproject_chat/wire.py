@@ -84,8 +84,7 @@ def parse(line: bytes) -> Message:
     command = words[0]
     if colon:
         words.append(trailing)
-    # Without the function that names the fields: there is a message for each line.
-    return tuple.__new__(Message, (command, tuple(words[1:]), source, tags))
+    return Message(command, tuple(words[1:]), source, tags)
 
 
 def _parse_tags(data: bytes) -> dict[bytes, bytes]:

@@ -201,8 +201,7 @@ def finish(session: Session) -> Outcome:
     )
     user.account = session.account
     user.away = session.away
-    if session.metadata:
-        user.metadata.update(session.metadata)
+    user.metadata.update(session.metadata)
     server.metadata.adopt(user)
     server.arrive(user)
     for letter in session.server.settings.accounts.default_modes:

@@ -76,10 +76,11 @@ class CorkedEPollReactor(Corking, epollreactor.EPollReactor):
 
     def addReader(self, reader: Any) -> None:
         """See ``IReactorFDSet``."""
-        self._reach(reader.fileno())
+        fd = reader.fileno()
+        self._reach(fd)
         super().addReader(reader)
         if isinstance(reader, Corked):
-            self._streams[reader.fileno()] = reader
+            self._streams[fd] = reader
 
     def addWriter(self, writer: Any) -> None:
         """See ``IReactorFDSet``."""
